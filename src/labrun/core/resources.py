@@ -1,0 +1,33 @@
+"""What an experiment asks for, what a host has, and how both are written."""
+
+from msgspec import Struct
+
+from labrun.core.units import parse_duration as parse_duration
+from labrun.core.units import parse_size as parse_size
+from labrun.core.units import show_size as show_size
+
+
+class Request(Struct, frozen=True, omit_defaults=True):
+    """Resources asked for. All None means: one exclusive slot, one such experiment at a time."""
+
+    cpus: int | None = None
+    """Logical processors; counted, not enforced."""
+    memory_bytes: int | None = None
+    """Enforced where the host lets us make memory cgroups, else counted."""
+    gpu_count: int | None = None
+    """Whole GPUs, assigned by index."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was asked for."""
+        return self.cpus is None and self.memory_bytes is None and self.gpu_count is None
+
+
+class Capacity(Struct, frozen=True):
+    """What a host has to give."""
+
+    cpus: int
+    memory_bytes: int
+    gpu_indices: tuple[int, ...] = ()
+    slots: int = 1
+    """How many experiments without a request may run at once."""
