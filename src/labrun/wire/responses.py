@@ -1,0 +1,208 @@
+"""What the server answers. A field that is not known yet is null; nothing is invented."""
+
+from datetime import datetime
+
+from msgspec import Struct, field
+
+from labrun.core.events import Status, Step, StepStatus
+from labrun.core.resources import Request
+
+
+class Problem(Struct, frozen=True):
+    """Body of every error; the client raises the class the server raised."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    details: object = None
+
+
+class Experiment(Struct, frozen=True, kw_only=True):
+    """One experiment as lists and streams show it."""
+
+    run_id: str
+    label: str
+    lab: str
+    name: str | None
+    status: Status
+    step: Step
+    step_status: StepStatus
+    attempt: int
+    priority: int
+    command: tuple[str, ...]
+    note: str | None
+    user: str
+    resources: Request
+    queued_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    exit_code: int | None
+    ending: str | None
+    """Kind of the ending: exited, signalled, oom, timeout, cancelled, lost, never_started."""
+    ending_text: str | None
+    """Half a sentence for people."""
+    reason: str | None
+    """The one reason it waits, or cannot be stopped."""
+    position: int | None
+    """Place in the queue, 1 is next; null when it does not wait."""
+    is_sealed: bool
+    folder: str | None
+    """Absolute path; null while it waits for its first attempt."""
+
+
+class StepView(Struct, frozen=True):
+    """One of the eight steps of the current attempt."""
+
+    step: Step
+    status: StepStatus
+    started_at: datetime | None
+    ended_at: datetime | None
+    note: str | None
+    """Why a step had nothing to do, or what it did."""
+
+
+class AttemptView(Struct, frozen=True, kw_only=True):
+    """One execution."""
+
+    attempt: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    ending: str | None
+    ending_text: str | None
+    exit_code: int | None
+    seal: str | None
+    """SHA-256 of its `seal.json`."""
+
+
+class Artifact(Struct, frozen=True):
+    """A file the experiment left behind; path relative to the experiment's folder."""
+
+    path: str
+    size_bytes: int
+    modified: datetime
+
+
+class ExperimentDetail(Struct, frozen=True, kw_only=True):
+    """`GET …/{id}`: everything about one experiment."""
+
+    experiment: Experiment
+    steps: tuple[StepView, ...]
+    attempts: tuple[AttemptView, ...]
+    artifacts: tuple[Artifact, ...]
+    """At most 1,000; the manifest has all."""
+    artifact_count: int
+    artifact_bytes: int
+    tree: str | None
+    source_root: str | None
+    interpreter: str | None
+    cwd: str
+    enforced: dict[str, str]
+    """Which limits are enforced, and by what; the others are only counted."""
+    timeout_s: float | None
+    grace_s: float
+
+
+class Accepted(Struct, frozen=True):
+    """Answer to a submit: it is durable."""
+
+    experiment: Experiment
+    notices: tuple[str, ...] = ()
+    """What the user should know: what was left out of the snapshot, what is only counted."""
+
+
+class ExperimentPage(Struct, frozen=True):
+    """`GET /v1/labs/{lab}/experiments`: newest first."""
+
+    experiments: tuple[Experiment, ...]
+    next: str | None
+    """Pass as `before` for the next page; null at the end."""
+
+
+class EventPage(Struct, frozen=True):
+    """`GET …/{id}/events`: the journal from a cursor on."""
+
+    events: tuple[object, ...]
+    """As in `events.jsonl`."""
+    next: int
+    """Pass as `after`; counts lines of the journal, so it survives a restart of the server."""
+    is_over: bool
+    """The experiment ended and nothing will follow."""
+
+
+class LogSegment(Struct, frozen=True):
+    """One piece of the body of `GET …/{id}/logs`."""
+
+    stream: str
+    offset: int
+    size: int
+
+
+class LogHeader(Struct, frozen=True):
+    """Header `Lab-Log` of `GET …/{id}/logs`, as JSON."""
+
+    segments: tuple[LogSegment, ...]
+    """How the body divides, in order."""
+    stdout: int
+    """Next offset of stdout."""
+    stderr: int
+    is_over: bool
+    """The attempt ended and every byte up to its end has been sent."""
+    attempt: int
+
+
+class CapacityView(Struct, frozen=True):
+    """What the host has and what is taken."""
+
+    cpus: int
+    cpus_taken: int
+    memory_bytes: int
+    memory_taken_bytes: int
+    gpus: tuple[int, ...]
+    gpus_taken: tuple[int, ...]
+    slots: int
+    slots_taken: int
+
+
+class ServerView(Struct, frozen=True):
+    """`GET /v1/server`."""
+
+    version: str
+    pid: int
+    home: str
+    started_at: datetime
+    epoch: int
+    known: int
+    waiting: int
+    live: int
+    notices: tuple[str, ...] = ()
+    """What the administrator should know: recovered attempts, a server that dies with its login …"""
+
+
+class StatusView(Struct, frozen=True):
+    """`GET /v1/labs/{lab}/status`: one screen."""
+
+    running: tuple[Experiment, ...]
+    waiting: tuple[Experiment, ...]
+    """The first 20 in the order they will start."""
+    waiting_count: int
+    ended: tuple[Experiment, ...]
+    """The last 5."""
+    counts: dict[str, int]
+    """Experiments of the lab by status."""
+    capacity: CapacityView
+    server: ServerView
+
+
+class Finding(Struct, frozen=True):
+    """One line of `lab doctor`."""
+
+    check: str
+    is_good: bool
+    text: str
+    hint: str | None = None
+
+
+class Diagnosis(Struct, frozen=True):
+    """`GET /v1/doctor`."""
+
+    findings: tuple[Finding, ...] = field(default_factory=tuple)
