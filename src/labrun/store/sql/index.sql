@@ -1,0 +1,97 @@
+-- name: schema
+-- Version 1 of a cache: another version, or damage, and the file is made anew. `application_id` is "labi".
+-- `shown` is the whole experiment as JSON, the columns before it are taken from it; `folded` is the name in lower case.
+PRAGMA application_id = 1818322537;
+PRAGMA user_version = 1;
+CREATE TABLE experiments (
+    label_number INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL UNIQUE,
+    lab TEXT NOT NULL,
+    name TEXT,
+    folded TEXT,
+    status TEXT NOT NULL,
+    folder TEXT,
+    shown BLOB NOT NULL
+) STRICT;
+CREATE INDEX experiments_of_lab ON experiments (lab, label_number);
+CREATE INDEX experiments_by_status ON experiments (lab, status, label_number);
+CREATE INDEX experiments_by_name ON experiments (name, lab) WHERE name IS NOT NULL;
+CREATE INDEX experiments_by_words ON experiments (lab, label_number, folded) WHERE folded IS NOT NULL;
+CREATE INDEX experiments_by_folder ON experiments (folder) WHERE folder IS NOT NULL;
+CREATE TABLE counts (lab TEXT NOT NULL, status TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (lab, status))
+    STRICT, WITHOUT ROWID;
+CREATE TRIGGER count_in AFTER INSERT ON experiments BEGIN
+    INSERT INTO counts VALUES (new.lab, new.status, 1)
+    ON CONFLICT (lab, status) DO UPDATE SET number = number + 1;
+END;
+CREATE TRIGGER count_out AFTER DELETE ON experiments BEGIN
+    UPDATE counts SET number = number - 1 WHERE lab = old.lab AND status = old.status;
+END;
+CREATE TABLE consumed (journal TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+-- name: forget
+-- Take an older view of the same experiment out: it was resumed, or the same line is folded in twice.
+DELETE FROM experiments WHERE label_number = ? OR run_id = ?;
+
+-- name: insert
+-- One experiment as lists show it.
+INSERT INTO experiments (label_number, run_id, lab, name, folded, status, folder, shown)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: set_consumed
+-- How many bytes of a lab's journal are folded in.
+INSERT INTO consumed VALUES (?, ?) ON CONFLICT (journal) DO UPDATE SET bytes = max(bytes, excluded.bytes);
+
+-- name: consumed
+-- Where to go on reading.
+SELECT bytes FROM consumed WHERE journal = ?;
+
+-- name: by_run_id
+-- By identity.
+SELECT shown FROM experiments WHERE run_id = ?;
+
+-- name: by_label
+-- By label number.
+SELECT shown FROM experiments WHERE label_number = ?;
+
+-- name: by_prefix
+-- By the first characters of a run id; the second value is the first text after all of them.
+SELECT shown FROM experiments WHERE run_id >= ? AND run_id < ? ORDER BY run_id LIMIT ?;
+
+-- name: by_name
+-- By exact name in one lab.
+SELECT shown FROM experiments WHERE name = ? AND lab = ? ORDER BY label_number DESC LIMIT ?;
+
+-- name: by_folder
+-- By folder.
+SELECT shown FROM experiments WHERE folder = ?;
+
+-- name: page
+-- A page of a lab, newest first, by key: never by offset.
+SELECT shown FROM experiments WHERE lab = ? AND label_number < ? ORDER BY label_number DESC LIMIT ?;
+
+-- name: page_by_status
+-- The same, of one status.
+SELECT shown FROM experiments WHERE lab = ? AND status = ? AND label_number < ? ORDER BY label_number DESC LIMIT ?;
+
+-- name: page_by_words
+-- The same, where the name holds a text; reads along the names of the lab until the page is full.
+SELECT shown FROM experiments INDEXED BY experiments_by_words
+WHERE lab = ?1 AND label_number < ?2 AND folded IS NOT NULL AND instr(folded, ?3) > 0 AND (?4 IS NULL OR status = ?4)
+ORDER BY label_number DESC LIMIT ?5;
+
+-- name: newest
+-- The newest label numbers of a lab.
+SELECT label_number FROM experiments WHERE lab = ? ORDER BY label_number DESC LIMIT ?;
+
+-- name: counts
+-- Experiments of a lab by status, kept by triggers.
+SELECT status, number FROM counts WHERE lab = ? AND number > 0;
+
+-- name: count
+-- All experiments.
+SELECT coalesce(sum(number), 0) FROM counts;
+
+-- name: high_water
+-- The highest label number seen.
+SELECT coalesce(max(label_number), 0) FROM experiments;

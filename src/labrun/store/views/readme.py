@@ -1,0 +1,150 @@
+"""`README.md`: what ran, why, how it ended, how to run it again, for a stranger without any tool."""
+
+from collections.abc import Iterator
+
+from labrun.core.endings import describe
+from labrun.core.story import AttemptStory, ended_at
+from labrun.core.units import show_size
+from labrun.store.views.facts import Facts, command_line, duration, moment, visible
+
+_SHOWN_ARTIFACTS = 8
+_AGAIN = "/tmp/again"
+
+
+def render(facts: Facts) -> bytes:
+    """Write the README: plain text that happens to be Markdown, UTF-8, control characters made visible."""
+    lines = [*_head(facts), *_what_ran(facts), *_attempts(facts), *_where(facts), *_again(facts)]
+    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _head(facts: Facts) -> Iterator[str]:
+    told, spec = facts.story, facts.story.spec
+    yield f"# {visible(f'{told.label} {spec.name or spec.target.name}')}"
+    yield ""
+    ending = told.ending
+    how = visible(describe(ending)) if ending else f"step {next(reversed(told.steps), 'waiting')}"
+    took = _took(facts)
+    yield f"**{facts.status.capitalize()}**: {how}{f', after {duration(took)}' if took is not None else ''}."
+    yield ""
+    yield from (f"> {visible(line)}" for line in (spec.note or "no note was given").splitlines() or [""])
+    yield ""
+
+
+def _took(facts: Facts) -> float | None:
+    measured = facts.number("duration_s")
+    current = facts.story.current
+    if measured is None and current and current.started_at and current.ended_at:
+        return max(0.0, (current.ended_at - current.started_at).total_seconds())
+    return measured
+
+
+def _what_ran(facts: Facts) -> Iterator[str]:
+    told, spec = facts.story, facts.story.spec
+    source, current = spec.source, told.current
+    yield "## What ran"
+    yield ""
+    yield f"    {command_line(spec.target.argv)}"
+    yield ""
+    who = f" by {visible(spec.user)}" if spec.user else ""
+    where = f" on {visible(spec.host)}" if spec.host else ""
+    yield f"- Queued {moment(told.queued_at)}{who}{where}; run id {told.run_id}."
+    if current is not None:
+        yield f"- Started {moment(current.started_at)}, ended {moment(ended_at(told))}."
+    if told.tree is not None:
+        count = _files(told.file_count) if told.file_count else "files"
+        yield f"- Code: {count} of `{visible(source.root or '?')}`, frozen when it was queued; git tree {told.tree}."
+    else:
+        yield "- Code: nothing was frozen; it ran on the files as they were."
+    place = f"`{visible(source.cwd)}`, not a frozen copy" if source.cwd_is_live else f"`{visible(_cwd(facts))}`"
+    yield f"- Working directory: {place}."
+    if spec.interpreter:
+        yield f"- Python: `{visible(spec.interpreter)}`."
+    if used := "; ".join(_used(facts)):
+        yield f"- Resources: {used}."
+    yield ""
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def _cwd(facts: Facts) -> str:
+    cwd = facts.story.spec.source.cwd
+    return "work" if cwd == "." else f"work/{cwd}"
+
+
+def _used(facts: Facts) -> Iterator[str]:
+    spec = facts.story.spec
+    asked = spec.resources
+    wishes = [
+        f"{asked.cpus} CPUs" if asked.cpus is not None else "",
+        f"{show_size(asked.memory_bytes)} of memory" if asked.memory_bytes is not None else "",
+        f"{asked.gpu_count} GPUs" if asked.gpu_count is not None else "",
+        f"at most {duration(spec.timeout_s)}" if spec.timeout_s is not None else "",
+    ]
+    if any(wishes):
+        yield f"asked for {', '.join(filter(None, wishes))}"
+    peak = facts.number("peak_memory_bytes")
+    if peak is not None:
+        yield f"memory peak {show_size(int(peak))}"
+    if facts.exit_record is not None:
+        yield f"processor time {duration((facts.number('user_s') or 0.0) + (facts.number('system_s') or 0.0))}"
+
+
+def _attempts(facts: Facts) -> Iterator[str]:
+    attempts = facts.story.attempts
+    if len(attempts) > 1:
+        yield "## Attempts"
+        yield ""
+        yield from (_attempt(attempt) for attempt in attempts)
+        yield ""
+    if facts.story.damages:
+        yield "## Damage found and mended"
+        yield ""
+        yield from (f"- {visible(damage)}" for damage in facts.story.damages)
+        yield ""
+
+
+def _attempt(attempt: AttemptStory) -> str:
+    how = visible(describe(attempt.ending)) if attempt.ending else "not over"
+    return f"{attempt.attempt}. {moment(attempt.started_at or attempt.dispatched_at)}: {how}"
+
+
+def _where(facts: Facts) -> Iterator[str]:
+    number = facts.story.state.attempt
+    yield "## Where things are"
+    yield ""
+    if facts.artifacts:
+        count = len(facts.artifacts)
+        yield f"- What it left behind, {_files(count)}, {show_size(facts.artifact_bytes)}:"
+        shown = facts.artifacts[:_SHOWN_ARTIFACTS]
+        yield from (f"  - `{visible(found.path)}` ({show_size(found.size_bytes)})" for found in shown)
+        if count > len(shown):
+            yield f"  - and {count - len(shown)} more, all in `run_manifest.json`"
+    else:
+        yield "- It left no files behind; they would be in `outputs/` and `work/`."
+    yield f"- `attempts/{number}/stdout.log` and `stderr.log`: what it printed."
+    yield "- `work/`: the copy of the code it ran in. `run_manifest.json`: all of this for programs."
+    yield f"- `events.jsonl`: what happened when. `attempts/{number}/`: order, start, exit, and in `seal.json`"
+    yield "  the SHA-256 of all this evidence; the seal's own is a line of `../../chain.jsonl`."
+    yield ""
+
+
+def _again(facts: Facts) -> Iterator[str]:
+    told, source = facts.story, facts.story.spec.source
+    yield "## Run it again by hand"
+    yield ""
+    if told.tree is None or source.cwd_is_live:
+        yield f"    cd {command_line([source.cwd]) if source.cwd_is_live else 'work'}"
+    else:
+        yield f"    cp -a work {_AGAIN}"
+        yield f"    cd {command_line([_AGAIN if source.cwd == '.' else f'{_AGAIN}/{source.cwd}'])}"
+    yield f"    mkdir -p {_AGAIN}-outputs && export LAB_OUTPUT_PATH={_AGAIN}-outputs"
+    yield f"    {command_line(told.spec.target.argv)}"
+    yield ""
+    if told.tree is not None:
+        yield "`work/` may hold changes the run made. The frozen code itself, from this folder:"
+        yield ""
+        yield f"    git --git-dir=../../../../store/code.git archive {told.tree} | tar -x -C NEW_FOLDER"
+        yield ""
+    yield "The variables of the caller's environment are not kept in this record."

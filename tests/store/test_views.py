@@ -1,0 +1,223 @@
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec import structs
+
+from labrun.core import story
+from labrun.core.endings import Cancelled, Ending, Exited, Lost, NeverStarted, OutOfMemory, Signalled, TimedOut
+from labrun.core.events import Damaged
+from labrun.core.spec import Source, Spec, Target
+from labrun.store.views import manifest, readme
+from labrun.store.views.facts import Facts, command_line, visible
+from labrun.wire.responses import Artifact
+from tests.store.experiments import SPEC, THEN, at, life
+
+RECORD = {"duration_s": 8.0, "user_s": 3.0, "system_s": 1.0, "peak_memory_bytes": 2**30, "read_bytes": 2**20}
+ARTIFACTS = [Artifact(f"outputs/chain-{i}.csv", 1000 * i, THEN) for i in range(1, 11)]
+
+
+def facts(spec: Spec = SPEC, ending: Ending | None = None, attempts: int = 1, **more: object) -> Facts:
+    told = story.tell(life(54, ending, spec, attempts))
+    return structs.replace(
+        Facts(story=told, exit_record=RECORD, artifacts=ARTIFACTS, at=at(150)),
+        **more,
+    )
+
+
+def read(made: Facts) -> dict[str, object]:
+    found: dict[str, object] = msgspec.json.decode(manifest.render(made))
+    return found
+
+
+def test_the_manifest_has_the_fields_of_the_description() -> None:
+    found = read(facts())
+    assert {"run_id", "status", "command", "queued_at", "started_at", "ended_at", "exit_code", "priority"} <= set(found)
+    assert found["metadata"] == {"note": "is the slope robust?"}
+    assert found["narrative"] == {}
+    assert found["annotations"] == []
+    assert (found["status"], found["exit_code"], found["priority"]) == ("succeeded", 0, 7)
+    assert found["queued_at"] == "2026-11-20T12:00:00Z"
+    assert (found["started_at"], found["ended_at"]) == ("2026-11-20T12:01:43Z", "2026-11-20T12:01:51Z")
+    assert found["command"] == ["/usr/bin/python3", "train.py", "--lr", "1e-3"]
+
+
+def test_the_manifest_counts_in_the_units_of_a_request() -> None:
+    resources = read(facts())["resources"]
+    assert isinstance(resources, dict)
+    assert resources["requested"] == {
+        "gpus": None,
+        "gpu_memory_gb": None,
+        "cpu_cores": 2,
+        "ram_gb": 8.0,
+        "disk_gb": None,
+        "max_runtime_hours": 1.5,
+    }
+    assert resources["actual"]["ram_peak_gb"] == 1.0
+    assert resources["actual"]["cpu_utilization_avg"] == 50.0
+    assert resources["actual"]["disk_write_gb"] is None
+    assert resources["host"] == "box"
+
+
+def test_the_manifest_lists_every_artifact_with_time_and_size() -> None:
+    listed = read(facts())["artifacts"]
+    assert isinstance(listed, dict)
+    assert listed["discovery_time"] == "2026-11-20T12:02:30Z"
+    assert listed["total_size_bytes"] == 55_000
+    assert len(listed["files"]) == 10
+    assert listed["files"][0] == {
+        "path": "outputs/chain-1.csv",
+        "size_bytes": 1000,
+        "modified": "2026-11-20T12:00:00Z",
+    }
+
+
+def test_what_is_not_known_is_null_in_the_manifest() -> None:
+    found = read(facts(ending=Lost("its supervisor was killed"), exit_record=None))
+    assert found["exit_code"] is None
+    environment, resources = found["environment"], found["resources"]
+    assert isinstance(environment, dict)
+    assert isinstance(resources, dict)
+    assert environment["git_commit"] is None
+    assert environment["python_version"] is None
+    assert set(resources["actual"].values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "mode", "words"),
+    [
+        (Exited(0), "succeeded", None, "finished"),
+        (Exited(3), "failed", None, "exited with 3"),
+        (Signalled(9), "failed", None, "killed by signal SIGKILL"),
+        (OutOfMemory("memory.events oom_kill rose by 1"), "failed", "oom", "out of memory"),
+        (TimedOut(5400.0, signal=15), "failed", "timeout", "time limit of 5400 s"),
+        (Cancelled("bob", signal=15), "cancelled", "cancelled", "cancelled by bob"),
+        (Lost("its supervisor was killed"), "failed", "lost", "lost: its supervisor was killed"),
+        (NeverStarted("cloning", "tree is missing"), "failed", "setup_error", "never started, cloning failed"),
+    ],
+)
+def test_every_ending_keeps_its_reason_in_both_views(ending: Ending, status: str, mode: str, words: str) -> None:
+    made = facts(ending=ending)
+    found = read(made)
+    assert (found["status"], found["failure_mode"]) == (status, mode)
+    assert isinstance(found["ending"], dict)
+    assert words in found["ending"]["text"]
+    text = readme.render(made).decode()
+    assert f"**{status.capitalize()}**: " in text
+    assert words in text
+
+
+def test_the_manifest_tells_all_steps_and_attempts() -> None:
+    found = read(facts(ending=Exited(1), attempts=2))
+    assert isinstance(found["steps"], list)
+    assert isinstance(found["attempts"], list)
+    assert [step["step"] for step in found["steps"]][0::7] == ["waiting", "completed"]
+    assert {step["status"] for step in found["steps"]} == {"succeeded", "failed"}
+    assert [(attempt["attempt"], attempt["exit_code"]) for attempt in found["attempts"]] == [(1, 1), (2, 1)]
+
+
+README = """\
+# EXP-054 planck bao
+
+**Succeeded**: finished, after 8 s.
+
+> is the slope robust?
+
+## What ran
+
+    /usr/bin/python3 train.py --lr 1e-3
+
+- Queued 2026-11-20 12:00:00 UTC by ada on box; run id 2026-11-20_00000054.
+- Started 2026-11-20 12:01:43 UTC, ended 2026-11-20 12:01:51 UTC.
+- Code: 3 files of `/home/ada/planck`, frozen when it was queued; git tree {tree}.
+- Working directory: `work/sub`.
+- Python: `/usr/bin/python3`.
+- Resources: asked for 2 CPUs, 8.0 GiB of memory, at most 1 h 30 min; memory peak 1.0 GiB; processor time 4 s.
+
+## Where things are
+
+- What it left behind, 10 files, 53.7 KiB:
+  - `outputs/chain-1.csv` (1000 B)
+  - `outputs/chain-2.csv` (2.0 KiB)
+  - `outputs/chain-3.csv` (2.9 KiB)
+  - `outputs/chain-4.csv` (3.9 KiB)
+  - `outputs/chain-5.csv` (4.9 KiB)
+  - `outputs/chain-6.csv` (5.9 KiB)
+  - `outputs/chain-7.csv` (6.8 KiB)
+  - `outputs/chain-8.csv` (7.8 KiB)
+  - and 2 more, all in `run_manifest.json`
+- `attempts/1/stdout.log` and `stderr.log`: what it printed.
+- `work/`: the copy of the code it ran in. `run_manifest.json`: all of this for programs.
+- `events.jsonl`: what happened when. `attempts/1/`: order, start, exit, and in `seal.json`
+  the SHA-256 of all this evidence; the seal's own is a line of `../../chain.jsonl`.
+
+## Run it again by hand
+
+    cp -a work /tmp/again
+    cd /tmp/again/sub
+    mkdir -p /tmp/again-outputs && export LAB_OUTPUT_PATH=/tmp/again-outputs
+    /usr/bin/python3 train.py --lr 1e-3
+
+`work/` may hold changes the run made. The frozen code itself, from this folder:
+
+    git --git-dir=../../../../store/code.git archive {tree} | tar -x -C NEW_FOLDER
+
+The variables of the caller's environment are not kept in this record.
+"""
+
+
+def test_the_readme_reads_well_to_a_stranger() -> None:
+    assert readme.render(facts()).decode() == README.replace("{tree}", "ab" * 20)
+
+
+def test_the_readme_of_a_run_without_frozen_code_says_so() -> None:
+    spec = Spec(Target("program", "sleep", ("sleep", "5")), source=Source(cwd="/home/ada/my data", cwd_is_live=True))
+    text = readme.render(facts(spec, artifacts=())).decode()
+    assert "nothing was frozen" in text
+    assert "    cd '/home/ada/my data'\n" in text
+    assert "It left no files behind" in text
+    assert "code.git" not in text
+    assert "> no note was given" in text
+
+
+def test_the_readme_tells_all_attempts_and_damage() -> None:
+    events = [*life(54, Exited(1), SPEC, 2), Damaged(at=at(900), what="torn last line", kept="9 events")]
+    text = readme.render(structs.replace(facts(), story=story.tell(events))).decode()
+    assert "1. 2026-11-20 12:01:43 UTC: exited with 1\n2. 2026-11-20 12:03:23 UTC: exited with 1\n" in text
+    assert "- torn last line: 9 events" in text
+    assert "`attempts/2/stdout.log`" in text
+
+
+def test_nothing_in_a_readme_can_move_the_cursor() -> None:
+    evil = "a\x1b]0;owned\x07\u202eb\r\x9bc"
+    spec = structs.replace(
+        SPEC, name=evil, note=f"{evil}\n# fake heading", user=evil, target=Target("program", "sh", ("sh", "-c", evil))
+    )
+    text = readme.render(facts(spec, artifacts=[Artifact(f"outputs/{evil}", 1, THEN)])).decode()
+    assert all(character == "\n" or character.isprintable() for character in text)
+    assert "\n> # fake heading\n" in text
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["plain", "two words", "new\nline", "tab\t'quote'\\", "\x1b[31m7", "ünï", "$HOME`id`", "", "\u202eabc", "\x7f1"],
+)
+def test_a_command_line_can_be_pasted_into_bash(word: str) -> None:
+    line = command_line(["printf", "%s", word])
+    assert line.isprintable()
+    done = subprocess.run(["bash", "-c", line], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"})
+    assert done.stdout.decode() == word
+
+
+def test_visible_text_keeps_what_can_be_read() -> None:
+    assert visible("naïve 漢字 ✓") == "naïve 漢字 ✓"
+    assert visible("a\x00b\x1b") == "a\\x00b\\x1b"
+
+
+def test_views_of_every_step_on_the_way_can_be_written(tmp_path: Path) -> None:
+    events = life(54, Exited(1), SPEC, 2)
+    for count in range(1, len(events) + 1):
+        made = structs.replace(facts(exit_record=None, artifacts=()), story=story.tell(events[:count]))
+        assert read(made)["label"] == "EXP-054"
+        assert readme.render(made).startswith(b"# EXP-054 planck bao\n")
