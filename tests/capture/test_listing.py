@@ -1,0 +1,308 @@
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from labrun.capture.listing import Listing, list_code
+from labrun.core.errors import CodeUnreadable
+
+NASTY = (
+    "-rf",
+    "new\nline.py",
+    "unicode-ü-漢.py",
+    "with space",
+    "caf\udce9.txt",
+    "a/--help",
+    "quote'\"`$x",
+    "*.py",
+    "#hash",
+)
+
+
+def write(root: Path, *names: str, text: str = "x\n") -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def git(root: Path, *words: str) -> str:
+    name = ("-c", "user.name=ada", "-c", "user.email=ada@example.org", "-c", "protocol.file.allow=always")
+    return subprocess.run(["git", *name, *words], cwd=root, check=True, capture_output=True, text=True).stdout
+
+
+@contextmanager
+def without_git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    path, os.environ["PATH"] = os.environ["PATH"], str(tmp_path_factory.mktemp("empty"))
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = path
+
+
+@pytest.fixture(params=["with git", "without git"])
+def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "with git":
+        yield request.param
+    else:
+        with without_git(tmp_path_factory):
+            yield request.param
+
+
+@pytest.fixture
+def repository(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    git(tmp_path, "init", "-q")
+    return tmp_path
+
+
+def listed(root: Path) -> list[str]:
+    return list(list_code(root).files)
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Path:
+    """A repository with one of everything; made while git is on the path."""
+    root = tmp_path / "busy"
+    root.mkdir()
+    git(root, "init", "-q")
+    write(root, "train.py", "pkg/__init__.py", "pkg/model.py", "gone.py", "kept.log", "sub/data/raw.csv", *NASTY)
+    write(root, ".gitignore", text="*.log\nbuild/\n/only-here\n!important.log\nsub/data/*\n!sub/data/keep.csv\n")
+    write(root, "pkg/.gitignore", text="*.tmp\n!*.log\n")
+    git(root, "add", "-f", ".")
+    git(root, "commit", "-qm", "begin")
+    (root / "gone.py").unlink()
+    write(root, "new.py", "debug.log", "important.log", "build/out.o", "pkg/scratch.tmp", "pkg/why.log", "only-here")
+    write(root, "pkg/only-here", "sub/data/more.csv", "sub/data/keep.csv", "pkg/__pycache__/model.pyc", "excluded")
+    write(root, ".git/info/exclude", text="excluded\n")
+    write(root, "node_modules/left-pad/index.js", ".ipynb_checkpoints/a.ipynb", "env/pyvenv.cfg", "env/bin/python")
+    (root / "link").symlink_to("train.py")
+    return root
+
+
+BUSY = {
+    *NASTY,
+    ".gitignore",
+    "pkg/.gitignore",
+    "train.py",
+    "pkg/__init__.py",
+    "pkg/model.py",
+    "kept.log",
+    "sub/data/raw.csv",
+    "new.py",
+    "important.log",
+    "pkg/why.log",
+    "pkg/only-here",
+    "sub/data/keep.csv",
+    "link",
+}
+
+
+def test_tracked_and_untracked_files_are_frozen_and_ignored_ones_are_not(busy: Path, either: str) -> None:
+    assert set(listed(busy)) == BUSY
+
+
+def test_a_folder_below_the_top_of_its_repository_follows_the_rules_above(busy: Path, either: str) -> None:
+    assert set(listed(busy / "pkg")) == {".gitignore", "__init__.py", "model.py", "only-here", "why.log"}
+    assert set(listed(busy / "sub")) == {"data/raw.csv", "data/keep.csv"}
+
+
+def test_a_folder_without_a_repository_is_walked(tmp_path: Path, either: str) -> None:
+    write(tmp_path, "run.py", "lib/a.py", "out/big.bin", "__pycache__/run.pyc", *NASTY)
+    write(tmp_path, ".gitignore", text="out/\n")
+    assert set(listed(tmp_path)) == {"run.py", "lib/a.py", ".gitignore", *NASTY}
+
+
+def test_labignore_leaves_out_what_git_tracks(repository: Path, either: str) -> None:
+    write(repository, "run.py", "data/big.csv", "data/small.csv", "deep/x.bin")
+    write(repository, ".labignore", text="data/*\n!data/small.csv\n")
+    write(repository, "deep/.labignore", text="*.bin\n")
+    assert listed(repository) == [".labignore", "data/small.csv", "deep/.labignore", "run.py"]
+
+
+def test_an_unborn_branch_is_listed(repository: Path, either: str) -> None:
+    write(repository, "run.py")
+    assert listed(repository) == ["run.py"]
+
+
+def test_submodules_and_nested_repositories_are_frozen_by_content(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    library, root = tmp_path / "library", tmp_path / "root"
+    for path in (library, root):
+        path.mkdir()
+        git(path, "init", "-q")
+    write(library, "lib.py", "ignored.o")
+    write(library, ".gitignore", text="*.o\n")
+    git(library, "add", ".")
+    git(library, "commit", "-qm", "library")
+    write(root, "run.py")
+    git(root, "submodule", "--quiet", "add", str(library), "vendor/library")
+    git(root, "commit", "-qam", "with a submodule")
+    git(root, "clone", "-q", str(library), "nested")
+    write(root, "vendor/library/edited.py", "nested/new.py", "nested/new.o")
+    expected = {
+        ".gitmodules",
+        "run.py",
+        "nested/.gitignore",
+        "nested/lib.py",
+        "nested/new.py",
+        "vendor/library/.gitignore",
+        "vendor/library/edited.py",
+        "vendor/library/lib.py",
+    }
+    assert set(listed(root)) == expected
+    with without_git(tmp_path_factory):
+        assert set(listed(root)) == expected
+
+
+def test_a_second_work_tree_of_a_repository_is_listed(busy: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = busy.parent / "other"
+    git(busy, "worktree", "add", "-q", "--detach", str(other))
+    write(other, "late.py", "excluded")
+    expected = (BUSY - {"new.py", "important.log", "pkg/why.log", "pkg/only-here", "sub/data/keep.csv", "link"}) | {
+        "gone.py",
+        "late.py",
+    }
+    assert set(listed(other)) == expected
+    with without_git(tmp_path_factory):
+        assert set(listed(other)) == expected
+
+
+def test_a_project_below_a_repository_that_ignores_everything_is_its_own(repository: Path, either: str) -> None:
+    write(repository, ".gitignore", text="*\n")
+    write(repository, "project/pyproject.toml", "project/run.py")
+    assert listed(repository / "project") == ["pyproject.toml", "run.py"]
+
+
+def test_a_broken_repository_is_walked_and_said(tmp_path: Path) -> None:
+    write(tmp_path, ".git", text="gitdir: /nowhere\n")
+    write(tmp_path, "run.py")
+    listing = list_code(tmp_path)
+    assert listing.files == ("run.py",)
+    assert "git does not list" in listing.notices[0]
+
+
+def test_credentials_are_left_out_by_name_and_examples_stay(tmp_path: Path, either: str) -> None:
+    secret = [
+        ".env",
+        ".env.local",
+        "key.pem",
+        "id_rsa",
+        "deploy/id_ed25519.pub",
+        ".netrc",
+        ".pypirc",
+        ".aws/credentials",
+    ]
+    secret += ["credentials.json", "a/store.p12", "b.pfx"]
+    write(tmp_path, *secret, ".env.example", "run.py", "id_rsa_tools.py", ".aws/config")
+    listing = list_code(tmp_path)
+    assert listing.left_out == tuple(sorted(secret))
+    assert listing.files == (".aws/config", ".env.example", "id_rsa_tools.py", "run.py")
+
+
+def test_links_are_listed_and_never_followed(repository: Path, either: str) -> None:
+    write(repository, "real/a.py")
+    (repository / "loop").symlink_to(".")
+    (repository / "folder").symlink_to("real")
+    (repository / "nas").symlink_to("/nowhere/data")
+    (repository / "up").symlink_to("../elsewhere")
+    listing = list_code(repository)
+    assert listing.files == ("folder", "loop", "nas", "real/a.py", "up")
+    assert listing.notices == (
+        "link out of the source folder, its target is not frozen: nas -> /nowhere/data, up -> ../elsewhere",
+    )
+
+
+def test_a_tracked_folder_that_became_a_link_is_listed_as_the_link(repository: Path, either: str) -> None:
+    write(repository, "real/a.py", "pkg/a.py")
+    git_path = os.environ["PATH"]
+    if either == "with git":
+        git(repository, "add", ".")
+    (repository / "pkg/a.py").unlink()
+    (repository / "pkg").rmdir()
+    (repository / "pkg").symlink_to("real")
+    assert listed(repository) == ["pkg", "real/a.py"]
+    assert os.environ["PATH"] == git_path
+
+
+def test_sockets_and_pipes_are_skipped_with_a_notice(tmp_path: Path) -> None:
+    write(tmp_path, "run.py")
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"/proc/self/fd/{os.open(tmp_path, os.O_PATH)}/sock")
+        listing = list_code(tmp_path)
+    assert listing == Listing(("run.py",), (), ("not frozen, neither file nor link: pipe, sock",))
+
+
+def test_a_labs_home_inside_the_source_is_not_frozen(repository: Path, either: str) -> None:
+    write(repository, "run.py", "lab/home.json", "lab/labs/main/x/README.md", "other/home.json")
+    (repository / "lab/control").mkdir()
+    assert listed(repository) == ["other/home.json", "run.py"]
+
+
+def test_only_the_files_named_are_listed(tmp_path: Path) -> None:
+    write(tmp_path, "run.py", "other.py", "lib/a.py", "lib/b.py")
+    assert list_code(tmp_path, ("run.py",)).files == ("run.py",)
+    assert list_code(tmp_path, ("run.py", "lib")).files == ("lib/a.py", "lib/b.py", "run.py")
+    with pytest.raises(CodeUnreadable, match=r"missing\.py"):
+        list_code(tmp_path, ("missing.py",))
+
+
+def refusal(root: Path) -> str:
+    """What listing says to an ordinary user; root may read everything, so it is asked in a child."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+        os.environ["HOME"] = str(root)
+        try:
+            list_code(root)
+        except CodeUnreadable as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return text
+
+
+@pytest.mark.parametrize("way", ["git", "walk"])
+def test_a_folder_that_cannot_be_read_is_named(way: str) -> None:
+    root = Path(tempfile.mkdtemp(prefix="labrun-closed-"))  # the folders of pytest are closed to others
+    try:
+        write(root, "run.py", "closed/a.py")
+        if way == "git":
+            git(root, "init", "-q")
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", "65534:65534", str(root)], check=True)
+        (root / "closed").chmod(0)
+        assert refusal(root).startswith(f"cannot freeze `{root}/closed`")
+    finally:
+        (root / "closed").chmod(0o700)
+        shutil.rmtree(root)
+
+
+def test_one_git_process_lists_a_repository(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    write(repository, *(f"d{i}/f{i}.py" for i in range(50)))
+    bin_path, log = tmp_path_factory.mktemp("bin"), tmp_path_factory.mktemp("log") / "calls"
+    real = subprocess.run(["sh", "-c", "command -v git"], capture_output=True, text=True, check=True).stdout.strip()
+    (bin_path / "git").write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {real} "$@"\n')
+    (bin_path / "git").chmod(0o755)
+    path, os.environ["PATH"] = os.environ["PATH"], f"{bin_path}:{os.environ['PATH']}"
+    try:
+        assert len(listed(repository)) == 50
+    finally:
+        os.environ["PATH"] = path
+    assert len(log.read_text().splitlines()) == 1
+    assert "--no-optional-locks" in log.read_text()
