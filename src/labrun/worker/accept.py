@@ -1,0 +1,187 @@
+"""The door: a request becomes a durable experiment, or nothing happens at all."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import structs
+
+from labrun.capture.listing import list_code
+from labrun.core import story
+from labrun.core.errors import BadValue, NoSuchScript
+from labrun.core.events import EVENT, ResumeRequested
+from labrun.core.ids import new_run_id
+from labrun.core.schedule import check_possible
+from labrun.core.spec import SPEC_VERSION, Spec
+from labrun.core.story import Story
+from labrun.store.folder import Folder
+from labrun.store.journal import Journal
+from labrun.store.queue.protocol import NewRow, Row
+from labrun.wire.requests import Submit
+from labrun.worker.floor import OpenExperiment, accepted
+from labrun.worker.parts import Parts
+
+NAME_LIMIT = 200
+LAB_LIMIT_BYTES = 64
+_ARGUMENT_LIMIT_BYTES = 131071  # MAX_ARG_STRLEN, execve(2): 32 pages of 4 KiB, terminating zero included
+
+
+async def accept(parts: Parts, lab: str, request: Submit, key: str | None) -> tuple[OpenExperiment | Row, list[str]]:
+    """Accept one experiment durably.
+
+    Returns:
+        The open experiment (or, when the idempotency key is an old one and the experiment is over,
+        its last row), and what the user should be told.
+
+    Raises:
+        RequestError: The spec is wrong; nothing was changed.
+        WorldError: The home did not take it; nothing was accepted.
+    """
+    spec = _ours(structs.replace(request.spec, lab=lab))
+    _check(spec, request.variables, parts)
+    notices: list[str] = []
+    if spec.source.root is not None:
+        spec, notices = await asyncio.to_thread(_freeze, parts, spec)
+    variables = msgspec.json.encode(dict(sorted(request.variables.items()))) if request.variables else None
+    if variables is not None:
+        digest = hashlib.sha256(variables).hexdigest()
+        spec = structs.replace(spec, surroundings=structs.replace(spec.surroundings, variables=digest))
+    now = parts.clock.now()
+    row, is_new = await parts.queue.put(
+        NewRow(
+            run_id=new_run_id(now, os.urandom(5)),
+            spec=spec,
+            queued_at=now,
+            variables=variables,
+            request_key=key,
+            request_hash=hashlib.sha256(msgspec.json.encode(request)).hexdigest() if key else None,
+        )
+    )
+    known = parts.floor.get(row.run_id)
+    if known is not None:
+        return known, notices
+    if not is_new:
+        return row, notices
+    experiment = OpenExperiment(row, story.open_story(accepted(row)))
+    experiment.keep(accepted(row))
+    parts.floor.add(experiment)
+    return experiment, [*notices, *_counted_only(parts, spec)]
+
+
+async def reopen(parts: Parts, told: Story, folder: Path, variables: Mapping[str, str], by: str) -> OpenExperiment:
+    """Let an ended experiment wait again: same folder, same code, next attempt."""
+    check_variables(variables)
+    attempt = told.state.attempt + 1
+    content = msgspec.json.encode(dict(sorted(variables.items()))) if variables else None
+    spec = told.spec
+    if content is not None:
+        digest = hashlib.sha256(content).hexdigest()
+        spec = structs.replace(spec, surroundings=structs.replace(spec.surroundings, variables=digest))
+    number = int(told.label.rpartition("-")[2])
+    row = await parts.queue.reopen(
+        Row(
+            run_id=told.run_id,
+            label=told.label,
+            label_number=number,
+            sequence=0,
+            spec=spec,
+            queued_at=told.queued_at,
+            attempt=attempt,
+            state="waiting",
+            folder=str(folder.relative_to(parts.home.root)),
+        ),
+        content,
+    )
+    experiment = OpenExperiment(row, told)
+    experiment.folder = Folder(folder)
+    experiment.journal = Journal(experiment.folder.events)
+    experiment.take_over(told, experiment.journal.read(EVENT)[0])
+    experiment.record(ResumeRequested(at=parts.clock.now(), attempt=attempt, by=by))
+    parts.floor.add(experiment)
+    parts.index.remove(told.run_id)  # it holds what is over
+    return experiment
+
+
+def _ours(spec: Spec) -> Spec:
+    """Without what only the server may say: hashes become paths and objects of the store."""
+    source = structs.replace(spec.source, tree=None)
+    return structs.replace(spec, source=source, surroundings=structs.replace(spec.surroundings, variables=None))
+
+
+def _check(spec: Spec, variables: Mapping[str, str], parts: Parts) -> None:
+    if spec.version > SPEC_VERSION:
+        raise BadValue("spec version", spec.version, f"at most {SPEC_VERSION}, which this server knows")
+    if not 1 <= spec.priority <= 10:
+        raise BadValue("priority", spec.priority, "a whole number from 1 to 10")
+    if not spec.target.argv:
+        raise BadValue("command", "", "a command with at least one word")
+    source, interpreter = spec.source, spec.interpreter or ""
+    words = (*spec.target.argv, spec.target.name, interpreter, source.root or "", source.cwd, *source.only)
+    for text in (*words, spec.lab, spec.name or "", spec.note or "", spec.user, spec.host):
+        if "\0" in text:
+            raise BadValue("text", text, "text without NUL bytes")
+    check_variables(variables)
+    for i, word in enumerate(spec.target.argv):
+        if len(word.encode("utf-8", "surrogateescape")) > _ARGUMENT_LIMIT_BYTES:
+            raise BadValue(f"argument {i} of {len(word):,} characters", word[:20], "at most 131,071 bytes; pass a file")
+    if spec.name is not None and not 1 <= len(spec.name) <= NAME_LIMIT:
+        raise BadValue("name", spec.name, f"1 to {NAME_LIMIT} characters")
+    is_plain = spec.lab.isprintable() and not any(c in spec.lab for c in "/\\")
+    is_short = 1 <= len(spec.lab.encode("utf-8", "surrogatepass")) <= LAB_LIMIT_BYTES
+    if not is_short or not is_plain or spec.lab.startswith("."):
+        raise BadValue("lab", spec.lab, f"a plain folder name of at most {LAB_LIMIT_BYTES} bytes")
+    if spec.timeout_s is not None and spec.timeout_s <= 0:
+        raise BadValue("timeout", spec.timeout_s, "more than zero seconds")
+    if spec.grace_s < 0:
+        raise BadValue("grace", spec.grace_s, "zero seconds or more")
+    cwd = Path(spec.source.cwd)
+    if spec.source.cwd_is_live != cwd.is_absolute() or ".." in cwd.parts:
+        raise BadValue("working directory", spec.source.cwd, "relative to the source root, or absolute when live")
+    for name in spec.source.only:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise BadValue("path", name, "below the source root")
+    for what, asked in (("CPUs", spec.resources.cpus), ("memory", spec.resources.memory_bytes)):
+        if asked is not None and asked < 1:
+            raise BadValue(what, asked, "one or more")
+    if spec.resources.gpu_count is not None and spec.resources.gpu_count < 0:
+        raise BadValue("GPUs", spec.resources.gpu_count, "zero or more")
+    check_possible(spec.resources, parts.capacity)
+
+
+def check_variables(variables: Mapping[str, str]) -> None:
+    """Refuse what no process can be given.
+
+    Raises:
+        BadValue: A name is empty or holds `=`, or a NUL byte is somewhere.
+
+    Source:
+        environ(7): strings of the form name=value, terminated by a NUL byte.
+    """
+    for name, value in variables.items():
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            raise BadValue("environment variable", name, "a name without = and NUL, and text without NUL")
+
+
+def _freeze(parts: Parts, spec: Spec) -> tuple[Spec, list[str]]:
+    root = Path(spec.source.root or "/")
+    if not root.is_dir():
+        raise NoSuchScript(str(root), "the source folder is not there", "submit from a folder that exists")
+    listing = list_code(root, spec.source.only)
+    frozen = parts.code.freeze(root, listing, parts.policy.code_limit_bytes)
+    notices = [*listing.notices, *frozen.notices]
+    if listing.left_out:
+        shown = ", ".join(listing.left_out[:5]) + (" …" if len(listing.left_out) > 5 else "")
+        notices.append(f"left out of the frozen code, it looks like credentials: {shown}")
+    return structs.replace(spec, source=structs.replace(spec.source, tree=frozen.tree)), notices
+
+
+def _counted_only(parts: Parts, spec: Spec) -> list[str]:
+    counted = [
+        name for name, asked in (("CPUs", spec.resources.cpus), ("GPUs", spec.resources.gpu_count)) if asked is not None
+    ]
+    if spec.resources.memory_bytes is not None and not parts.engine.capabilities.enforces_memory:
+        counted.append("memory")
+    return [f"{' and '.join(counted)}: counted, not enforced on this host"] if counted else []

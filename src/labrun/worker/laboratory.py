@@ -1,0 +1,220 @@
+"""The worker as the server sees it: what can be asked of a home, one method each."""
+
+import itertools
+from collections import Counter
+from pathlib import Path
+
+from msgspec import to_builtins
+
+from labrun.core.errors import BadValue, NotAllowedNow, NotFound
+from labrun.core.ids import RunId, attempt_id, label_number
+from labrun.store.folder import Folder
+from labrun.store.journal import Journal
+from labrun.store.queue.protocol import Row
+from labrun.store.seal import read_artifacts, seal_digests
+from labrun.wire.requests import Cancel, Resume, Submit
+from labrun.wire.responses import (
+    Accepted,
+    CapacityView,
+    EventPage,
+    Experiment,
+    ExperimentDetail,
+    ExperimentPage,
+    LogHeader,
+)
+from labrun.worker import accept, cancel, lookup
+from labrun.worker.closing import Closing
+from labrun.worker.dispatch import Dispatcher
+from labrun.worker.floor import OpenExperiment
+from labrun.worker.logs import FileWatch, LogQuery, LogReader
+from labrun.worker.parts import Parts
+from labrun.worker.patience import keep_going
+from labrun.worker.present import detail, detail_of_waiting, present
+from labrun.worker.recover import recover
+from labrun.worker.reindex import catch_up, rebuild
+from labrun.worker.watch import Watch
+
+_SHOWN_WAITING = 20
+_SHOWN_ENDED = 5
+
+
+class Laboratory:
+    """One home at work."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._watch = Watch(parts)
+        self._dispatcher = Dispatcher(parts, self._watch)
+        self._closing = Closing(parts)
+        self._files = FileWatch()
+        self._log_reader = LogReader(self._files)
+
+    async def open(self) -> None:
+        """Catch up with what a crash left undone, then start the loops."""
+        self._files.open()
+        catch_up(self.parts)
+        await recover(self.parts, self._watch, self._dispatcher)
+        loops = {
+            "dispatch": self._dispatcher.run,
+            "changes": self._watch.follow_changes,
+            "leases": self._watch.probe_leases,
+            "closing": self._closing.run,
+        }
+        for name, loop in loops.items():
+            keep_going(self.parts, name, loop)
+
+    def close(self) -> None:
+        """Let go of the file watch; live attempts run on."""
+        self._files.close()
+
+    async def submit(self, lab: str, request: Submit, key: str | None) -> Accepted:
+        """Accept one experiment durably."""
+        taken, notices = await accept.accept(self.parts, lab, request, key)
+        return Accepted(self._show(taken) if not isinstance(taken, Row) else self._of_old_row(taken), tuple(notices))
+
+    def _of_old_row(self, row: Row) -> Experiment:
+        ended = self.parts.index.get(row.run_id)
+        if ended is None:
+            raise NotFound(row.label, row.spec.lab)
+        return ended
+
+    def find(self, reference: str, lab: str) -> OpenExperiment | Experiment:
+        """Resolve a reference."""
+        return lookup.find(self.parts, reference, lab)
+
+    def show(self, reference: str, lab: str) -> Experiment:
+        """Show one experiment as lists show it."""
+        return self._show(self.find(reference, lab))
+
+    def _show(self, found: OpenExperiment | Experiment) -> Experiment:
+        if isinstance(found, Experiment):
+            return found
+        return present(self.parts, found, head_reason=self._dispatcher.reason)
+
+    def detail(self, reference: str, lab: str) -> ExperimentDetail:
+        """Show everything about one experiment."""
+        found = self.find(reference, lab)
+        shown = self._show(found)
+        if isinstance(found, OpenExperiment):
+            seals = seal_digests(found.folder) if found.folder is not None else {}
+            return detail(shown, found.story, found.artifacts or (), seals)
+        if shown.folder is None:
+            return detail_of_waiting(shown)
+        told, folder = lookup.read_story(shown), Folder(Path(shown.folder))
+        return detail(shown, told, read_artifacts(folder), seal_digests(folder))
+
+    def page(self, lab: str, *, before: str | None, limit: int, status: str | None, name: str | None) -> ExperimentPage:
+        """List a lab, newest first."""
+        last = label_number(before) if before is not None else None
+        if before is not None and last is None:
+            raise BadValue("cursor", before, "a label, as `next` of the page before")
+        shown = lookup.page(
+            self.parts, lab, before=last, limit=limit, status=status, name=name, reason=self._dispatcher.reason
+        )
+        return ExperimentPage(tuple(shown), shown[-1].label if len(shown) == limit else None)
+
+    async def cancel(self, reference: str, lab: str, request: Cancel) -> Experiment:
+        """Ask an experiment to stop; durable when this returns.
+
+        Raises:
+            NotAllowedNow: It is over.
+        """
+        found = self.find(reference, lab)
+        if isinstance(found, Experiment) or found.is_over:
+            shown = self._show(found)
+            raise NotAllowedNow("cancel", shown.label, shown.status, "created or processing")
+        await cancel.cancel(self.parts, self._watch, found, by=request.by, is_urgent=request.is_urgent)
+        return self._show(found)
+
+    async def signal(self, reference: str, lab: str, number: int) -> Experiment:
+        """Pass a signal to a running script.
+
+        Raises:
+            NotAllowedNow: It does not run.
+        """
+        found = self.find(reference, lab)
+        is_running = isinstance(found, OpenExperiment) and found.is_live and found.is_launched
+        shown = self._show(found)
+        attempt = attempt_id(RunId(shown.run_id), shown.attempt)
+        if is_running and await self.parts.engine.signal(attempt, number):
+            return shown
+        raise NotAllowedNow("signal", shown.label, shown.status, "running")
+
+    async def resume(self, reference: str, lab: str, request: Resume) -> Experiment:
+        """Let an ended experiment wait for its next attempt.
+
+        Raises:
+            NotAllowedNow: It is open, succeeded, or never had a folder.
+        """
+        found = self.find(reference, lab)
+        if isinstance(found, OpenExperiment) and found.is_over:
+            await self._wait_sealed(found)
+            found = self.find(reference, lab)
+        shown = self._show(found)
+        is_ended = isinstance(found, Experiment) and shown.status in ("failed", "cancelled")
+        if not is_ended or shown.folder is None:
+            raise NotAllowedNow("resume", shown.label, shown.status, "failed or cancelled after it had started")
+        told = lookup.read_story(shown)
+        opened = await accept.reopen(self.parts, told, Path(shown.folder), request.variables, request.by)
+        return self._show(opened)
+
+    async def _wait_sealed(self, experiment: OpenExperiment) -> None:
+        floor = self.parts.floor
+        await floor.bell.wait_for(lambda: floor.get(experiment.run_id) is None, 10.0)
+
+    async def events(self, reference: str, lab: str, *, after: int, wait_s: float) -> EventPage:
+        """Give the journal from a line on, waiting for more when there is none."""
+        found = self.find(reference, lab)
+        if isinstance(found, OpenExperiment):
+            await found.bell.wait_for(lambda: len(found.history) > after or found.is_over, wait_s)
+            news = tuple(to_builtins(found.history[after:]))
+            return EventPage(news, max(len(found.history), after), found.is_over)
+        if found.folder is None:
+            return EventPage((), after, True)
+        lines = Journal(Folder(Path(found.folder)).events).read_raw()
+        return EventPage(tuple(lines[after:]), max(len(lines), after), True)
+
+    async def logs(self, reference: str, lab: str, query: LogQuery) -> tuple[bytes, LogHeader]:
+        """Give what the streams hold from the offsets on, waiting for more when there is none."""
+        return await self._log_reader.read(self.find(reference, lab), query)
+
+    def status(self, lab: str) -> tuple[list[Experiment], list[Experiment], list[Experiment]]:
+        """Show what runs, the head of what waits, and what ended last, of one lab."""
+        floor = self.parts.floor
+        running = [self._show(experiment) for experiment in floor.live() if experiment.row.spec.lab == lab]
+        waiting = [e for e in itertools.islice(floor.waiting(), 1000) if e.row.spec.lab == lab][:_SHOWN_WAITING]
+        over = [self._show(experiment) for experiment in floor.over() if experiment.row.spec.lab == lab]
+        sealed = self.parts.index.page(lab, limit=_SHOWN_ENDED)
+        by_run_id = {one.run_id: one for one in (*sealed, *over)}  # the index is told an instant before the floor
+        ended = sorted(by_run_id.values(), key=lambda one: one.ended_at or one.queued_at, reverse=True)
+        return running, [self._show(experiment) for experiment in waiting], ended[:_SHOWN_ENDED]
+
+    def capacity(self) -> CapacityView:
+        """What the host has, and what live attempts hold of it."""
+        capacity, holding = self.parts.capacity, self.parts.floor.holding()
+        return CapacityView(
+            cpus=capacity.cpus,
+            cpus_taken=sum(held.request.cpus or 0 for held in holding),
+            memory_bytes=capacity.memory_bytes,
+            memory_taken_bytes=sum(held.request.memory_bytes or 0 for held in holding),
+            gpus=capacity.gpu_indices,
+            gpus_taken=tuple(sorted(gpu for held in holding for gpu in held.gpus)),
+            slots=capacity.slots,
+            slots_taken=sum(held.request.is_empty for held in holding),
+        )
+
+    async def reindex(self) -> int:
+        """Rebuild the index from the folders alone; return how many experiments it holds."""
+        return await rebuild(self.parts)
+
+    def waiting_count(self, lab: str) -> int:
+        """How many experiments of a lab wait."""
+        return self.parts.floor.waiting_in(lab)
+
+    def counts(self, lab: str) -> dict[str, int]:
+        """How many experiments of a lab have which status."""
+        return dict(self.parts.floor.counts(lab) + Counter(self.parts.index.counts(lab)))
+
+    def known_count(self) -> int:
+        """How many experiments this home knows."""
+        return len(self.parts.floor) + self.parts.index.count()

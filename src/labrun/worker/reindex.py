@@ -1,0 +1,103 @@
+"""Keep the index a cache: catch it up from the chains, or rebuild it from the folders alone."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from labrun.core import story
+from labrun.core.errors import LabError
+from labrun.core.events import EVENT
+from labrun.store.folder import Folder
+from labrun.store.journal import Journal
+from labrun.store.seal import CancelledWaiting, ChainLine
+from labrun.wire.responses import Experiment
+from labrun.worker.parts import Parts
+from labrun.worker.present import view
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_CHUNK = 500
+
+
+def catch_up(parts: Parts) -> int:
+    """Fold in what chains and lists of cancelled experiments hold beyond what the index has seen.
+
+    Cheap when nothing is missing: one look at the size of two files per lab. Returns how many were added.
+    """
+    added = 0
+    for lab in _labs(parts):
+        added += _fold_in(parts, lab / "chain.jsonl", ChainLine, lambda line: _of_folder(parts.home.root / line.folder))
+        added += _fold_in(parts, lab / "cancelled.jsonl", CancelledWaiting, lambda line: _of_line(parts, line))
+    if added:
+        log.info("index caught up", extra={"count": added})
+    return added
+
+
+def _fold_in(parts: Parts, journal: Path, kind: type[T], show: Callable[[T], Experiment | None]) -> int:
+    start = parts.index.consumed(str(journal))
+    if not journal.exists() or journal.stat().st_size <= start:
+        return 0
+    lines, _, end = Journal(journal).read_from(start, kind)
+    found = [shown for line in lines if (shown := show(line)) is not None]
+    parts.index.apply(found, consumed={str(journal): end})
+    return len(found)
+
+
+async def rebuild(parts: Parts) -> int:
+    """Throw the index away and read every folder; what is open stays on the floor."""
+    ends = {str(path): path.stat().st_size for lab in _labs(parts) for path in lab.glob("*.jsonl")}
+    walk = _walk(parts)
+    parts.index.clear()
+    count = 0
+    while chunk := await asyncio.to_thread(lambda: list(islice(walk, _CHUNK))):
+        kept = [shown for shown in chunk if parts.floor.get(shown.run_id) is None]
+        # one read while it was open, and sealed since, is in the index already, as it ended
+        kept = [shown for shown in kept if parts.index.get(shown.run_id) is None]
+        parts.index.apply(kept, consumed={})
+        count += len(kept)
+    parts.index.apply([], consumed=ends)
+    return count
+
+
+def _labs(parts: Parts) -> list[Path]:
+    return sorted(path for path in parts.home.labs.iterdir() if path.is_dir()) if parts.home.labs.exists() else []
+
+
+def _walk(parts: Parts) -> Iterator[Experiment]:
+    for lab in _labs(parts):
+        lines = Journal(lab / "cancelled.jsonl").read(CancelledWaiting)[0]
+        cancelled = {line.run_id: line.experiment for line in lines}
+        for path in sorted(lab.glob("*/*/events.jsonl")):
+            shown = _of_folder(path.parent)
+            if shown is None:
+                continue
+            line = cancelled.pop(shown.run_id, None)
+            # cancelled while it waited to be resumed: its journal may have lost that, its line was synced
+            yield line if line is not None and line.attempt >= shown.attempt else shown
+        yield from cancelled.values()
+
+
+def _of_line(parts: Parts, line: CancelledWaiting) -> Experiment | None:
+    """Show what was cancelled, unless it has been resumed and ended again since."""
+    known = parts.index.get(line.run_id)
+    return None if known is not None and known.attempt > line.experiment.attempt else line.experiment
+
+
+def _of_folder(path: Path) -> Experiment | None:
+    """Read one folder; a damaged one is named in the log and left out, never guessed at."""
+    folder = Folder(path)
+    try:
+        events, damage = Journal(folder.events).read(EVENT)
+        told = story.tell(events)
+    except (OSError, LabError) as error:
+        log.warning("folder left out of the index", extra={"folder": str(path), "why": str(error)})
+        return None
+    if damage is not None:
+        log.warning("journal is damaged", extra={"folder": str(path), "why": str(damage)})
+    is_sealed = folder.attempt(told.state.attempt).seal.exists()
+    return view(told, folder=str(path), is_sealed=is_sealed)
