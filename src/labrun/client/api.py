@@ -1,0 +1,260 @@
+"""The API, one method per endpoint; answers are plain dicts as the server's JSON says them.
+
+Errors arrive as the class the server raised. A server that restarts in between is waited for, or
+started, for about ten seconds; what must not happen twice carries a key or is not repeated.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from labrun.client.connection import BrokenOff, Connection, NoAnswer, NotListening, Reply
+
+RETRY_S = 10.0
+"""How long a request outlasts a server that is away."""
+_PAUSE_S = 0.02
+_ANSWER_S = 60.0
+"""Longest silence on an ordinary request; the first snapshot of a large folder takes a while."""
+
+Json = dict[str, Any]
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def quote(text: str) -> str:
+    """Percent-encode one piece of a target.
+
+    >>> quote("latest~2"), quote("a b/ü")
+    ('latest~2', 'a%20b%2F%C3%BC')
+
+    Source:
+        RFC 3986, sections 2.1 and 2.3.
+    """
+    raw = text.encode("utf-8", "surrogateescape")
+    return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in raw)
+
+
+class Piece:
+    """What one look at the logs brought."""
+
+    __slots__ = ("attempt", "body", "is_over", "segments", "stderr", "stdout")
+
+    def __init__(self, header: Json, body: bytes) -> None:
+        self.body = body
+        self.stdout: int = header["stdout"]
+        self.stderr: int = header["stderr"]
+        self.is_over: bool = header["is_over"]
+        self.attempt: int = header["attempt"]
+        self.segments: list[tuple[str, int, bytes]] = []
+        """Stream, offset in that stream, bytes; in order."""
+        at = 0
+        for segment in header["segments"]:
+            size = segment["size"]
+            self.segments.append((segment["stream"], segment["offset"], body[at : at + size]))
+            at += size
+
+
+class Client:
+    """Speaks to the server of one home about one lab."""
+
+    def __init__(self, socket: Path, lab: str = "main", *, start: Callable[[], None] | None = None) -> None:
+        """Remember the address; nothing is opened yet.
+
+        Args:
+            socket: The home's `server.sock`.
+            lab: The lab that names and `latest` refer to.
+            start: Starts a server when none listens; None means that is an error.
+        """
+        self._path = socket
+        self.lab = lab
+        self._lab = quote(lab)
+        self._start = start
+        self._connection: Connection | None = None
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def submit(self, request: Json, key: str) -> Json:
+        """Hand in one experiment; the same key never makes a second one."""
+        return self._post(f"/v1/labs/{self._lab}/experiments", request, key=key)
+
+    def experiments(
+        self, *, limit: int = 20, before: str | None = None, status: str | None = None, name: str | None = None
+    ) -> Json:
+        """One page of the lab's experiments, newest first."""
+        query = {"limit": limit, "before": before, "status": status, "name": name}
+        return self._get(f"/v1/labs/{self._lab}/experiments{_query(query)}")
+
+    def experiment(self, reference: str) -> Json:
+        """Everything about one experiment."""
+        return self._get(self._of(reference))
+
+    def logs(
+        self,
+        reference: str,
+        *,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        attempt: int | None = None,
+        wait_s: float = 0.0,
+        limit_bytes: int = 65536,
+        tail_bytes: int | None = None,
+    ) -> Piece:
+        """Bytes of each stream that has an offset; waits up to `wait_s` for the first."""
+        query = {
+            "stdout": stdout,
+            "stderr": stderr,
+            "attempt": attempt,
+            "wait_s": wait_s or None,
+            "limit_bytes": limit_bytes,
+            "tail_bytes": tail_bytes,
+        }
+        reply = self._call("GET", self._of(reference) + "/logs" + _query(query), timeout_s=wait_s + _ANSWER_S)
+        return Piece(json.loads(reply.headers["lab-log"]), reply.body)
+
+    def events(self, reference: str, *, after: int = 0, wait_s: float = 0.0) -> Json:
+        """The journal from a line on."""
+        target = self._of(reference) + "/events" + _query({"after": after, "wait_s": wait_s or None})
+        return _object(self._call("GET", target, timeout_s=wait_s + _ANSWER_S))
+
+    def cancel(self, reference: str, *, by: str, is_urgent: bool = False) -> Json:
+        """Ask an experiment to stop; durable when this returns. May be repeated."""
+        return self._post(self._of(reference) + "/cancel", {"by": by, "is_urgent": is_urgent}, may_repeat=True)
+
+    def signal(self, reference: str, number: int) -> Json:
+        """Pass a signal to a running script's process group."""
+        return self._post(self._of(reference) + "/signal", {"signal": number})
+
+    def resume(self, reference: str, *, by: str, variables: Mapping[str, str]) -> Json:
+        """Let an ended experiment wait for its next attempt."""
+        return self._post(self._of(reference) + "/resume", {"by": by, "variables": dict(variables)})
+
+    def status(self) -> Json:
+        """One screen: what runs, what waits and why, what ended last."""
+        return self._get(f"/v1/labs/{self._lab}/status")
+
+    def server(self) -> Json:
+        """Who serves this home."""
+        return self._get("/v1/server")
+
+    def doctor(self) -> Json:
+        """What the server finds when it looks at its home and host."""
+        return self._get("/v1/doctor")
+
+    def reindex(self) -> Json:
+        """Rebuild the index from the folders alone; may take long."""
+        return self._post("/v1/reindex", {}, timeout_s=3600.0, may_repeat=True)
+
+    def stop_server(self) -> Json:
+        """Let the server leave; what runs, runs on."""
+        return self._post("/v1/server/stop", {})
+
+    def _of(self, reference: str) -> str:
+        return f"/v1/labs/{self._lab}/experiments/{quote(reference)}"
+
+    def _get(self, target: str) -> Json:
+        return _object(self._call("GET", target))
+
+    def _post(
+        self,
+        target: str,
+        body: Json,
+        *,
+        key: str | None = None,
+        timeout_s: float = _ANSWER_S,
+        may_repeat: bool = False,
+    ) -> Json:
+        raw = json.dumps(body, separators=(",", ":")).encode("ascii")
+        headers = {"Idempotency-Key": key} if key is not None else {}
+        is_repeatable = may_repeat or key is not None
+        reply = self._call("POST", target, raw, headers, timeout_s=timeout_s, is_repeatable=is_repeatable)
+        return _object(reply)
+
+    def _call(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float = _ANSWER_S,
+        is_repeatable: bool = True,
+    ) -> Reply:
+        deadline: float | None = None
+        while True:
+            try:
+                reply = self._once(method, target, body, headers, timeout_s=timeout_s, is_repeatable=is_repeatable)
+            except NotListening as error:
+                if self._start is None:
+                    raise self._unreachable(str(error)) from error
+                why: Exception = error
+            except BrokenOff as error:
+                if not is_repeatable:
+                    raise self._unreachable("it broke off; whether the request was carried out is not known") from error
+                why = error
+            except NoAnswer as error:
+                raise self._unreachable(str(error)) from error
+            else:
+                if reply.status < 400:
+                    return reply
+                problem = _problem(reply)
+                if problem.code != "server_stopping":
+                    raise problem
+                why = problem
+                self.close()
+            now = time.monotonic()
+            deadline = deadline if deadline is not None else now + RETRY_S
+            if now > deadline:
+                raise self._unreachable(str(why)) from why
+            if isinstance(why, NotListening) and self._start is not None:
+                self._start()
+            else:
+                time.sleep(_PAUSE_S)
+
+    def _once(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None,
+        *,
+        timeout_s: float,
+        is_repeatable: bool,
+    ) -> Reply:
+        # a kept connection may have been closed by the server just now: then nobody can tell whether the
+        # request arrived, so what must not be repeated goes over a fresh one
+        if self._connection is not None and not (is_repeatable and self._connection.is_usable):
+            self.close()
+        if self._connection is None:
+            self._connection = Connection(self._path)
+        return self._connection.exchange(method, target, body=body, headers=headers, timeout_s=timeout_s)
+
+    def _unreachable(self, why: str) -> Exception:
+        from labrun.core.errors import ServerUnreachable  # start-up time: only when something failed
+
+        return ServerUnreachable(str(self._path), why)
+
+
+def _query(values: Mapping[str, object]) -> str:
+    pairs = [f"{name}={quote(str(value))}" for name, value in values.items() if value is not None]
+    return "?" + "&".join(pairs) if pairs else ""
+
+
+def _object(reply: Reply) -> Json:
+    found: Json = json.loads(reply.body) if reply.body else {}
+    return found
+
+
+def _problem(reply: Reply) -> Any:
+    from labrun.core.errors import revive  # start-up time: only when something failed
+
+    try:
+        told = json.loads(reply.body)
+        return revive(told["code"], told["message"], told.get("hint"), told.get("details"))
+    except (ValueError, KeyError, TypeError):
+        text = reply.body[:200].decode("utf-8", "replace")
+        return revive("error", f"the server answered {reply.status}: {text}", None)
