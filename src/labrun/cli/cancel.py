@@ -1,0 +1,73 @@
+"""`lab cancel`: stop experiments, waiting or running."""
+
+import time
+from typing import Any
+
+import click
+
+from labrun.cli import exit as statuses
+from labrun.cli import show
+from labrun.cli.connect import connect, resolve
+from labrun.cli.options import common_options
+from labrun.cli.output import Output
+from labrun.cli.surroundings import user_name
+from labrun.client.api import Client
+
+_LOOK_S = 2.0
+"""How long an end is waited for before we say that it is under way."""
+
+
+@click.command()
+@click.argument("references", metavar="EXPERIMENT...", nargs=-1, required=True)
+@click.option("--now", "is_urgent", is_flag=True, help="Kill at once, without its time to clean up.")
+@common_options
+@click.pass_obj
+def cancel(output: Output, references: tuple[str, ...], is_urgent: bool, lab: str) -> int:
+    """Stop experiments: out of the queue, or politely first and by force after their grace time.
+
+    The request is durable when this returns, and is repeated until nothing of it is left.
+
+    \b
+    Example:
+      lab cancel EXP-054 EXP-055
+    """
+    from labrun.core.errors import LabError  # start-up time: `lab cancel --help` does without
+
+    client, user = connect(output, lab), user_name()
+    seen: list[dict[str, Any]] = []
+    status = 0
+    for reference in references:
+        try:
+            label = client.cancel(resolve(client, reference), by=user, is_urgent=is_urgent)["label"]
+            detail = _look(client, label)
+        except LabError as error:
+            if len(references) == 1:
+                raise
+            output.insist(f"lab: {error.message}")
+            status = max(status, statuses.of_error(error.code))
+            continue
+        seen.append(detail["experiment"])
+        if output.is_human:
+            output.data(_tell(detail))
+    if output.face == "json":
+        output.json(seen)
+    return status
+
+
+def _look(client: Client, label: str) -> dict[str, Any]:
+    deadline = time.monotonic() + _LOOK_S
+    after = 0
+    while True:
+        detail = client.experiment(label)
+        left_s = deadline - time.monotonic()
+        if detail["experiment"]["status"] in show.OVER or left_s <= 0:
+            return detail
+        after = client.events(label, after=after, wait_s=round(min(left_s, 1.0), 3))["next"]
+
+
+def _tell(detail: dict[str, Any]) -> str:
+    one = detail["experiment"]
+    if one["status"] in show.OVER:
+        return "\n  ".join(show.closing(one, one))
+    reason = one["reason"] or f"it is asked to stop and killed after {show.show_duration(detail['grace_s'])}"
+    return f"{one['label']} cancelling: {reason}"

@@ -1,0 +1,57 @@
+"""`lab run`: put an experiment in line, show its output, end with its exit status."""
+
+from typing import Any
+
+import click
+
+from labrun.cli.connect import connect
+from labrun.cli.follow import Attached
+from labrun.cli.output import Output
+from labrun.cli.submission import Submission, SubmitCommand, build, send, submit_options
+from labrun.cli.table import visible
+
+
+@click.command(cls=SubmitCommand)
+@submit_options
+@click.pass_context
+def run(ctx: click.Context, /, **chosen: Any) -> int:
+    """Run a script and show its output, as if you had started it yourself.
+
+    It is put in line, its output appears at once, and this command ends with the script's own exit
+    status: 128+n if signal n killed it, 124 over its time limit, 130 cancelled, 137 out of memory,
+    125 lost or never started. Everything after the script belongs to the script.
+
+    Ctrl-C goes to the script; a second one within 2 seconds cancels. While it waits, Ctrl-C asks
+    whether to cancel it or leave it in line (status 0); without a terminal it is left, with status 130.
+    Closing the terminal (129), TERM (143) or closing our output (141) leave it running. With --json
+    the script's output goes to stderr and stdout gets one JSON document at the end.
+
+    \b
+    Example:
+      lab run train.py --lr 1e-3
+      lab run --name fit --timeout 2h -- ./sim --n 100
+    """
+    output = ctx.ensure_object(Output)
+    submission = build(ctx, chosen)
+    client = connect(output, chosen["lab"])
+    accepted = send(output, client, submission)
+    experiment = accepted["experiment"]
+    if output.is_human:
+        tell_start(output, submission, accepted)
+    return Attached(client, output, experiment, submission.request["spec"]["user"]).follow()
+
+
+def tell_start(output: Output, submission: Submission, accepted: dict[str, Any]) -> None:
+    """Say what was accepted, with which interpreter, and everything the user did not ask for."""
+    spec, experiment = submission.request["spec"], accepted["experiment"]
+    parts = [experiment["label"]]
+    if experiment["name"]:
+        parts.append(visible(experiment["name"]))
+    if spec.get("interpreter"):
+        parts.append(spec["interpreter"])
+    if experiment["folder"]:
+        parts.append(experiment["folder"])
+    output.say(f"lab: {' · '.join(parts)}")
+    output.say(*(f"lab: {visible(notice)}" for notice in (*submission.notices, *accepted["notices"])))
+    if submission.hint:
+        output.say(f"lab: {visible(submission.hint)}")

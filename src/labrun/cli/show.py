@@ -1,0 +1,106 @@
+"""How experiments are put into words: times, commands, states."""
+
+import shlex
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from labrun.cli.output import Output
+from labrun.cli.table import visible
+
+COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "processing": "blue"}
+OVER = ("succeeded", "failed", "cancelled")
+
+
+def moment(text: str | None) -> float | None:
+    """Unix seconds of an RFC 3339 time."""
+    return datetime.fromisoformat(text).timestamp() if text else None
+
+
+def show_duration(seconds: float) -> str:
+    """Write a length of time for people.
+
+    >>> show_duration(3.21), show_duration(75), show_duration(700), show_duration(11000), show_duration(200000)
+    ('3.2 s', '75 s', '11 min', '3 h 3 min', '2 d 7 h')
+    """
+    seconds = max(0.0, seconds)
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
+
+
+def ago(text: str | None) -> str:
+    """How long ago a moment was; empty when it is not known."""
+    at = moment(text)
+    return f"{show_duration(time.time() - at)} ago" if at is not None else ""
+
+
+def local(text: str | None) -> str:
+    """A moment in the reader's own time."""
+    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}" if text else ""
+
+
+def took(experiment: Mapping[str, Any]) -> str:
+    """How long it has been running, or ran; empty before its start."""
+    begin, end = moment(experiment["started_at"]), moment(experiment["ended_at"])
+    return show_duration((end if end is not None else time.time()) - begin) if begin is not None else ""
+
+
+def command(experiment: Mapping[str, Any]) -> str:
+    """The command line as one could type it, with the interpreter by its name alone."""
+    argv = list(experiment["command"])
+    if len(argv) > 1 and argv[0].rpartition("/")[2].startswith("python"):
+        argv[0] = argv[0].rpartition("/")[2]
+    return visible(shlex.join(argv))
+
+
+def name(experiment: Mapping[str, Any]) -> str:
+    """Its name, or a dash."""
+    return visible(experiment["name"]) if experiment["name"] else "-"
+
+
+def state(experiment: Mapping[str, Any]) -> str:
+    """How it stands, in a word or two."""
+    if experiment["status"] in OVER:
+        return str(experiment["status"])
+    return str(experiment["step"])
+
+
+def paint(output: Output, text: str, experiment: Mapping[str, Any]) -> str:
+    """Colour a word by how the experiment stands."""
+    return output.colour(text, COLOURS.get(experiment["status"], ""))
+
+
+def waiting(experiment: Mapping[str, Any]) -> str:
+    """Its place in the queue and why it waits; no reason is made up where none was given yet."""
+    reason = visible(experiment["reason"]) if experiment["reason"] else "in line"
+    position = experiment["position"]
+    return f"#{position} {reason}" if position is not None else reason
+
+
+def closing(experiment: Mapping[str, Any], ending: Mapping[str, Any]) -> list[str]:
+    """What is said at an end: how it ended, how long it took, where the files are.
+
+    Args:
+        experiment: As the API shows it.
+        ending: Its attempt, or itself when it never had one.
+    """
+    text = visible(ending["ending_text"] or "")
+    head = f"{experiment['label']} {experiment['status']}"
+    if text and text != "finished" and not text.startswith(experiment["status"]):
+        head += f": {text}"
+    elif text.startswith(f"{experiment['status']} "):
+        head = f"{experiment['label']} {text}"
+    lasted = took(ending)
+    lines = [f"{head}, {lasted}" if lasted else head]
+    folder = experiment["folder"]
+    lines.append(f"files: {visible(folder)}" if folder else "no files: it had not started")
+    return lines

@@ -1,0 +1,45 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labrun.cli.table import cells, shorten, table, visible
+
+
+@given(st.text())
+def test_what_is_shown_can_never_steer_a_terminal(text: str) -> None:
+    shown = visible(text)
+    assert all(char.isprintable() or char in "\u200c\u200d" for char in shown)
+    if text.isprintable():
+        assert shown == text
+
+
+def test_newline_escape_and_direction_marks_are_shown_and_emoji_are_left_alone() -> None:
+    assert visible("a\nb\x1b[31m\u202e") == r"a\nb\x1b[31m\u202e"
+    assert visible("fit 👩‍🔬 ✓") == "fit 👩‍🔬 ✓"
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=40), st.integers(0, 40))
+def test_shortened_text_fits(text: str, width: int) -> None:
+    assert cells(shorten(text, width)) <= width
+
+
+def test_columns_stand_under_each_other_also_with_wide_characters() -> None:
+    lines = table([["EXP-001", "日本", "x"], ["EXP-1000", "fit", "y"]], None)
+    assert lines == ["EXP-001   日本  x", "EXP-1000  fit   y"]
+
+
+def test_a_long_name_does_not_push_the_other_columns_out() -> None:
+    (line,) = table([["EXP-001", "n" * 200, "python train.py"]], 80)
+    assert cells(line) <= 80
+    assert line.startswith("EXP-001  nnn")
+    assert "python train.py" in line
+
+
+def test_without_a_terminal_nothing_is_shortened() -> None:
+    (line,) = table([["EXP-001", "n" * 200, "c" * 500]], None)
+    assert "n" * 200 in line
+    assert line.endswith("c" * 500)
+
+
+def test_colour_is_added_after_the_widths_are_known() -> None:
+    lines = table([["a", "b"], ["long", "b"]], None, lambda row, column, text: f"<{text}>" if column == 0 else text)
+    assert lines == ["<a   >  b", "<long>  b"]
