@@ -2,9 +2,9 @@
 
 A first run under strace lists the calls of each of the server's threads that change something below
 the home; then the server is killed as it enters each of them in turn, started again, and the same
-request is repeated with its idempotency key, as a client does. By day every fourth point is taken,
-from a random first one on; by night all of them. The negative controls are builds whose order of
-effects is wrong; the points between the two effects must catch them.
+request is repeated with its idempotency key, as a client does. `LABRUN_TEST_CRASH_STRIDE` takes only
+every n-th point, from a random first one on. The negative controls are builds whose order of effects
+is wrong; the points between the two effects must catch them.
 """
 
 import http.client
@@ -31,7 +31,7 @@ CALLS = (
     "openat,write,writev,pwrite64,ftruncate,fsync,fdatasync,rename,renameat,renameat2,mkdir,mkdirat,"
     "unlink,unlinkat,rmdir,link,linkat,symlink,symlinkat,flock,sendmsg,chmod,fchmod,copy_file_range,sendfile"
 )
-STRIDE = int(os.environ.get("LABRUN_TEST_CRASH_STRIDE", "4"))
+STRIDE = int(os.environ.get("LABRUN_TEST_CRASH_STRIDE", "1"))
 
 SCRIPT = """\
 import os, sys
