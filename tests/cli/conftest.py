@@ -1,6 +1,5 @@
 """A person at a shell: a project folder, a home of their own, and `lab` on PATH."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -99,12 +98,6 @@ class Shell:
                     continue
 
 
-def has_server() -> bool:
-    """Whether the parts a server is plugged together from are there."""
-    names = ("labrun.bootstrap", "labrun.engines.local.engine", "labrun.store.home", "labrun.store.queue.sqlite")
-    return all(importlib.util.find_spec(name) is not None for name in names)
-
-
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
     """A fresh home and project for one test."""
@@ -115,17 +108,13 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 @pytest.fixture
 def served(shell: Shell) -> Shell:
-    """The same, where a server can be started."""
-    if not has_server():
-        pytest.skip("the server is not built yet")
+    """The same, for tests whose commands start a server."""
     return shell
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """One home for all tests of a file that only look, or add something of their own."""
-    if not has_server():
-        pytest.skip("the server is not built yet")
     found = Shell(tmp_path_factory.mktemp("shared"))
     found.lab("init")
     (found.home / "home.toml").write_text("slots = 4\n")
