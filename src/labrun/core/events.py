@@ -80,6 +80,10 @@ class Checked(_Event, frozen=True, tag="checked"):
     attempt: int
     artifact_count: int
     artifact_bytes: int
+    missing_outputs: tuple[str, ...] = ()
+    """Expected outputs that nothing matches."""
+    hint: str | None = None
+    """A ready command that mends what made it fail, when one is sure."""
 
 
 class ResumeRequested(_Event, frozen=True, tag="resume_requested"):

@@ -16,11 +16,15 @@ class Request(Struct, frozen=True, omit_defaults=True):
     """Enforced where the host lets us make memory cgroups, else counted."""
     gpu_count: int | None = None
     """Whole GPUs, assigned by index."""
+    gpu_memory_bytes: int | None = None
+    """Memory each of its GPUs must have; GPUs with less are not assigned. Alone it means one GPU."""
+    disk_bytes: int | None = None
+    """Free space it needs below the home; checked at submit and before the start, not enforced."""
 
     @property
     def is_empty(self) -> bool:
         """Nothing was asked for."""
-        return self.cpus is None and self.memory_bytes is None and self.gpu_count is None
+        return all(asked is None for asked in (self.cpus, self.memory_bytes, self.gpu_count, self.gpu_memory_bytes))
 
 
 class Capacity(Struct, frozen=True):

@@ -1,5 +1,6 @@
 """The immutable intention: what to run, where from, with what, and why."""
 
+from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct, field
@@ -19,6 +20,33 @@ class Target(Struct, frozen=True, omit_defaults=True):
     """The whole command line as it will be executed, interpreter first."""
 
 
+class Link(Struct, frozen=True, omit_defaults=True):
+    """A place in `work/` that is no copy: a symbolic link to the live file or folder."""
+
+    place: str
+    """Relative to the source root, and so to `work/`."""
+    target: str
+    """Absolute path it points at."""
+
+
+NotFrozenKind = Literal[
+    "link", "linked_out", "editable", "import_path", "argument", "working_directory", "program", "extension"
+]
+
+
+class NotFrozen(Struct, frozen=True, omit_defaults=True):
+    """Something the command may use that was not copied: as it was when the experiment was submitted."""
+
+    kind: NotFrozenKind
+    path: str
+    size_bytes: int | None = None
+    """Of a file; of a folder it is not counted."""
+    modified: datetime | None = None
+    commit: str | None = None
+    """The git commit its folder stood at, when it lies in a repository."""
+    is_dirty: bool | None = None
+
+
 class Source(Struct, frozen=True, omit_defaults=True):
     """The code and where the command runs."""
 
@@ -32,6 +60,12 @@ class Source(Struct, frozen=True, omit_defaults=True):
     """Working directory: relative to `work/` when `cwd_is_live` is false, else absolute."""
     cwd_is_live: bool = False
     """The caller stood outside the root and keeps his directory: not frozen, recorded as such."""
+    is_live: bool = False
+    """`--live`: it runs in the caller's own folder; `tree` says what lay there at submit."""
+    links: tuple[Link, ...] = ()
+    import_path: tuple[str, ...] | None = None
+    """`PYTHONPATH` as executed: entries that begin with `./` lie in `work/`, others are as given. None: untouched."""
+    not_frozen: tuple[NotFrozen, ...] = ()
 
 
 class Surroundings(Struct, frozen=True, omit_defaults=True):
@@ -44,6 +78,43 @@ class Surroundings(Struct, frozen=True, omit_defaults=True):
     affinity: tuple[int, ...] | None = None
     limits: dict[str, int] = field(default_factory=dict)
     """Soft resource limits by name, such as `NOFILE`; -1 means unlimited."""
+
+
+class ConfigFile(Struct, frozen=True, omit_defaults=True):
+    """A configuration file as it was at submit; its copy lies in `submitted/config/`."""
+
+    path: str
+    """As the user wrote it."""
+    place: str
+    """Relative to the experiment's folder."""
+    sha256: str
+    size_bytes: int
+
+
+class Input(Struct, frozen=True, omit_defaults=True):
+    """Declared data: hashed at submit, not copied."""
+
+    name: str
+    path: str
+    """Absolute."""
+    sha256: str
+    """Of the file; of a folder the hash over its files, see `capture.inputs`."""
+    size_bytes: int
+    file_count: int
+    modified: datetime
+
+
+class Narrative(Struct, frozen=True, omit_defaults=True):
+    """Why it is run, said before it ran: sealed with the order, so nobody can say it afterwards."""
+
+    hypothesis: str | None = None
+    context: str | None = None
+    intent: str | None = None
+    expected_outcome: str | None = None
+    parent_run: str | None = None
+    """Run id; a client may send any reference, the server resolves it."""
+    experiment_group: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 class Spec(Struct, frozen=True, omit_defaults=True):
@@ -63,6 +134,22 @@ class Spec(Struct, frozen=True, omit_defaults=True):
     grace_s: float = 10.0
     """Seconds between the polite signal and the kill."""
     note: str | None = None
+    narrative: Narrative = field(default_factory=Narrative)
+    configs: tuple[ConfigFile, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    expected_outputs: tuple[str, ...] = ()
+    """Globs below `work/` and `outputs/`; one that matches nothing at the end is named."""
+    seed: int | None = None
+    """Given by the user or drawn at submit; in the script's environment as `LAB_SEED`."""
+    is_seed_drawn: bool = False
+    pod: str | None = None
+    """Name of the resource class the request came from."""
+    stdin: Literal["none", "spooled", "terminal"] = "none"
+    """`/dev/null`, the spooled `submitted/stdin`, or a terminal held by the supervisor."""
+    submitted: str | None = None
+    """Hash of the git tree of `submitted/`: environment, packages, lock files, diff, configuration, stdin."""
+    definition: str | None = None
+    """Identity of what is run: SHA-256 over target, configuration and declared inputs, see `core.definition`."""
     user: str = ""
     """Login name of whoever submitted."""
     host: str = ""

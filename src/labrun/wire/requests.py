@@ -1,5 +1,7 @@
 """What clients send."""
 
+from typing import Literal
+
 from msgspec import Struct, field
 
 from labrun.core.spec import Spec
@@ -15,6 +17,18 @@ class Submit(Struct, frozen=True, omit_defaults=True):
     """`surroundings.variables` and `source.tree` are filled in by the server."""
     variables: dict[str, str] = field(default_factory=dict)
     """The caller's environment; stored once by content, 0600, never in a record."""
+    configs: tuple[str, ...] = ()
+    """Absolute paths of configuration files, in the order given; copied into `submitted/config/`."""
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Absolute path of declared data by name; hashed by the server, which fills `spec.inputs`."""
+    links: tuple[str, ...] | None = None
+    """Places below the source root that stay live; None: those remembered for this root."""
+    remember_links: bool = False
+    """Keep `links` as the answer for this source root."""
+    stdin: bytes | None = None
+    """What the command will read (base64 in JSON); spooled as evidence."""
+    duplicates: Literal["say", "reuse", "new"] = "say"
+    """What to do when the same definition was submitted before: say so, give that one back, or say nothing."""
 
 
 class Cancel(Struct, frozen=True, omit_defaults=True):
@@ -37,3 +51,10 @@ class Resume(Struct, frozen=True, omit_defaults=True):
     by: str
     variables: dict[str, str] = field(default_factory=dict)
     """The caller's environment now; that of the first attempt was deleted with its row."""
+
+
+class Survey(Struct, frozen=True):
+    """`POST /v1/survey`: what of a source root would not be frozen."""
+
+    root: str
+    """Absolute path."""

@@ -1,6 +1,7 @@
 """What the server answers. A field that is not known yet is null; nothing is invented."""
 
 from datetime import datetime
+from typing import Literal
 
 from msgspec import Struct, field
 
@@ -48,6 +49,12 @@ class Experiment(Struct, frozen=True, kw_only=True):
     is_sealed: bool
     folder: str | None
     """Absolute path; null while it waits for its first attempt."""
+    definition: str | None = None
+    tree: str | None = None
+    tags: tuple[str, ...] = ()
+    group: str | None = None
+    hint: str | None = None
+    """A ready command that mends what made it fail, when one is sure."""
 
 
 class StepView(Struct, frozen=True):
@@ -108,6 +115,28 @@ class Accepted(Struct, frozen=True):
     experiment: Experiment
     notices: tuple[str, ...] = ()
     """What the user should know: what was left out of the snapshot, what is only counted."""
+    similar: Experiment | None = None
+    """The newest other experiment of the same definition."""
+    is_reused: bool = False
+    """`experiment` is an earlier one; nothing new was accepted."""
+
+
+class Unfrozen(Struct, frozen=True):
+    """A top-level entry of a source root that a snapshot leaves out."""
+
+    place: str
+    is_folder: bool
+    size_bytes: int
+    why: Literal["ignored", "too big"]
+
+
+class SurveyView(Struct, frozen=True):
+    """Answer to a survey of a source root."""
+
+    is_known: bool
+    """The question was answered before; `links` is the answer."""
+    links: tuple[str, ...]
+    unfrozen: tuple[Unfrozen, ...]
 
 
 class ExperimentPage(Struct, frozen=True):
