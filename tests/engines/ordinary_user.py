@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from labrun.engines.protocol import Dead
-from labrun.shim import supervise
+from labrun.shim import kernel
 from tests.engines.workbench import HOSTILE, NOBODY, Workbench, is_alive, kill
 from tests.helpers import wait_until
 
@@ -86,8 +86,8 @@ def main() -> None:
         act.__name__: act for act in (hostile_tree, killed_supervisor, killed_zygote_too, vanished_files, leftovers)
     }
     become_ordinary()
-    assert supervise.make_groups("test-probe", None)[0] == {}, "this user can make cgroups"
-    bench = Workbench(Path(directory), interpreter=interpreter, shim=Path(directory) / "shim")
+    assert kernel.make_groups("test-probe", None)[0] == {}, "this user can make cgroups"
+    bench = Workbench(Path(directory), interpreter=interpreter, shim=Path(directory, "labrun", "shim"))
     try:
         play[scene.replace(" ", "_")](bench, interpreter)
     finally:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from labrun.core.ids import AttemptId
 from labrun.engines.local.engine import LocalEngine
 from labrun.engines.protocol import Dead, Ended, ExitRecord, LaunchOrder, Observation, ShimStatus
-from labrun.shim import supervise
+from labrun.shim import kernel, supervise
 from tests.helpers import wait_until
 
 T = TypeVar("T")
@@ -137,7 +137,7 @@ class Workbench:
     def zygotes(self) -> list[int]:
         """Zygotes of this workbench, dead ones left out."""
         here = str(self.control / "supervisors.log").encode()
-        return [pid for pid in supervise.children(os.getpid()) if is_zygote(pid) and here == target(pid, 2)]
+        return [pid for pid in kernel.children(os.getpid()) if is_zygote(pid) and here == target(pid, 2)]
 
     def complaints(self) -> str:
         """What failing supervisors printed."""
@@ -217,10 +217,17 @@ def open_directory() -> Iterator[Path]:
                 kill(pid)
 
 
+def copy_shim(root: Path) -> Path:
+    """A copy of the shim, in a package of its own as it would travel."""
+    copy = root / "labrun" / "shim"
+    shutil.copytree(SHIM, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(SHIM.parent / "__init__.py", copy.parent)
+    return copy
+
+
 def breaks(tmp_path: Path, name: str, pattern: str, replacement: str) -> Path:
     """A copy of the shim with one thing broken, for negative controls."""
-    copy = tmp_path / "broken-shim"
-    shutil.copytree(SHIM, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    copy = copy_shim(tmp_path / "broken")
     text = (copy / name).read_text()
     assert pattern in text, f"{pattern} is not in {name}: the broken build would be whole"
     (copy / name).write_text(text.replace(pattern, replacement))

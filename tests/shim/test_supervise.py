@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from labrun.core.ids import AttemptId
 from labrun.engines.local.control import ControlFiles
 from labrun.engines.protocol import Alive, Dead, LaunchOrder, Unstarted
-from labrun.shim import supervise
+from labrun.shim import kernel
 from tests.engines.workbench import HOSTILE, SHIM, Workbench, breaks, is_alive, public_interpreter
 from tests.helpers import wait_until
 
@@ -33,9 +33,9 @@ IS_ROOT = os.geteuid() == 0
 
 
 def has_memory_cgroup() -> bool:
-    groups, enforced = supervise.make_groups("test-probe", 2**26)
+    groups, enforced = kernel.make_groups("test-probe", 2**26)
     for path in groups.values():
-        supervise.remove_group(path)
+        kernel.remove_group(path)
     return "memory" in enforced
 
 
@@ -70,7 +70,7 @@ def test_out_of_memory_is_told_by_the_kernels_own_counter(bench: Workbench) -> N
     assert "oom_kill" in (record.oom_source or "")
     assert 2**24 < (record.peak_memory_bytes or 0) <= 64 * 2**20
     wait_until(lambda: not (bench.control / f"{attempt}.sock").exists(), 5, "the supervisor left")
-    assert not [path for _, root in supervise.CGROUP_ROOTS for path in Path(root).glob(f"labrun-{attempt}")]
+    assert not [path for _, root in kernel.CGROUP_ROOTS for path in Path(root).glob(f"labrun-{attempt}")]
 
 
 def test_a_memory_limit_that_is_enforced_is_said_to_be(bench: Workbench) -> None:
@@ -119,10 +119,10 @@ def test_an_order_no_kernel_understands_is_a_launch_error_and_no_exit_status(
 
 
 def test_a_fork_that_is_refused_is_a_launch_error(tmp_path: Path) -> None:
-    refusal = "    if TYPE_CHECKING is False:\n        raise BlockingIOError(11, 'no process')\n"
-    shim = breaks(tmp_path, "supervise.py", "    return os.fork(), False\n", refusal)
-    (shim / "supervise.py").write_text(
-        (shim / "supervise.py").read_text().replace("    if group is not None:\n", "    if group == '':\n")
+    refusal = "    if group != '':\n        raise BlockingIOError(11, 'no process')\n"
+    shim = breaks(tmp_path, "kernel.py", "    return os.fork(), False\n", refusal)
+    (shim / "kernel.py").write_text(
+        (shim / "kernel.py").read_text().replace("    if group is not None:\n", "    if group == '':\n")
     )
     bench = Workbench(tmp_path, shim=shim)
     try:

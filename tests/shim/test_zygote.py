@@ -15,7 +15,7 @@ import pytest
 from labrun.core.ids import AttemptId
 from labrun.engines.local.control import ControlFiles
 from labrun.engines.protocol import Unstarted
-from labrun.shim import supervise
+from labrun.shim import kernel
 from tests.engines.workbench import SHIM, Workbench, breaks, is_alive, kill, target
 from tests.helpers import wait_until
 
@@ -122,7 +122,7 @@ def test_what_a_dead_supervisor_left_is_killed_down_to_the_last(bench: Workbench
     wait_until(lambda: len(bench.processes(attempt)) >= 10, 10, "the tree has grown")
     kill(bench.supervisor(attempt))
     wait_until(lambda: bench.processes(attempt) == [], 2, "nothing is left within two seconds")
-    wait_until(lambda: supervise.children(zygote.process.pid) == [], 2, "nobody is left unreaped")
+    wait_until(lambda: kernel.children(zygote.process.pid) == [], 2, "nobody is left unreaped")
 
 
 def test_where_no_process_can_be_had_the_lease_falls_and_the_zygote_goes_on(tmp_path: Path) -> None:

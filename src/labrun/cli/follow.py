@@ -23,12 +23,13 @@ _LIMIT_BYTES = 256 * 1024
 _DESCRIPTORS = {"stdout": 1, "stderr": 2}
 
 
-class _Detached(Exception):
+class Detached(Exception):
     """We leave; the experiment goes on."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
         self.status = status
+        """Our own exit status."""
 
 
 class Attached:
@@ -54,7 +55,7 @@ class Attached:
             try:
                 self._copy(signals)
                 return self._close()
-            except _Detached as detached:
+            except Detached as detached:
                 return detached.status
             except OutputClosed:
                 self._say_detached("nobody reads our output any more")
@@ -114,7 +115,7 @@ class Attached:
             self._interrupt(signals)
         elif number is not None:
             self._say_detached("hung up" if number == signal.SIGHUP else f"{signal.Signals(number).name} received")
-            raise _Detached(128 + number)
+            raise Detached(128 + number)
 
     def _interrupt(self, signals: Signals) -> None:
         from labrun.core.errors import NotAllowedNow  # start-up time: Ctrl-C is rare
@@ -154,7 +155,7 @@ class Attached:
             return
         self._output.say(f"lab: {self._label} stays in the queue; `lab logs -f {self._label}` shows it later")
         # a script must not take the interrupt for a success; a person who chose to leave it may
-        raise _Detached(statuses.GOOD if is_asking else statuses.INTERRUPTED)
+        raise Detached(statuses.GOOD if is_asking else statuses.INTERRUPTED)
 
     def _cancel(self, *, is_urgent: bool) -> None:
         from labrun.core.errors import NotAllowedNow  # start-up time: Ctrl-C is rare

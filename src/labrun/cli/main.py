@@ -21,6 +21,7 @@ COMMANDS = {
     "list": ("list", "list_experiments", "List experiments, newest first."),
     "info": ("info", "info", "Show one experiment: what, why, how it stands, where."),
     "logs": ("logs", "logs", "Print what an experiment wrote."),
+    "attach": ("attach", "attach", "Come back to an experiment that runs in a terminal."),
     "cancel": ("cancel", "cancel", "Stop experiments, waiting or running."),
     "wait": ("wait", "wait", "Wait until experiments are over."),
     "resume": ("resume", "resume", "Let a failed or cancelled experiment go on."),

@@ -35,6 +35,8 @@ class Output:
             may_colour: The environment does not forbid it; whether stdout is a terminal is asked here.
         """
         self.face: Face = "human"
+        self.line_end = "\n"
+        """While the terminal is raw, a line needs its carriage return too."""
         self.is_terminal = os.isatty(1)
         self._has_colour = may_colour and self.is_terminal
         self._encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
@@ -74,7 +76,7 @@ class Output:
 
     def insist(self, *lines: str) -> None:
         """Talk even when silence was asked for: something went wrong."""
-        self.insist_part("".join(f"{line}\n" for line in lines))
+        self.insist_part("".join(f"{line}{self.line_end}" for line in lines))
 
     def insist_part(self, text: str) -> None:
         """Ask something: no line end, the answer follows."""
@@ -103,6 +105,9 @@ class Output:
             self.json({"error": {"code": code, "message": message, "hint": hint, "details": details}})
             return
         lines = [f"lab: {visible(message)}"]
+        for item in details if isinstance(details, list) else []:
+            if isinstance(item, dict) and "at" in item:  # one of several errors, with its place
+                lines.append(f"  {visible(str(item['at']))}: {visible(str(item.get('message')))}")
         if hint:
             lines.append(f"  {visible(hint)}")
         self.insist(*lines)

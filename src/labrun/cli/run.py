@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from labrun.cli.attach import check_terminal, converse, terminal_size
 from labrun.cli.connect import connect
 from labrun.cli.follow import Attached
 from labrun.cli.output import Output
@@ -12,9 +13,10 @@ from labrun.cli.table import visible
 
 
 @click.command(cls=SubmitCommand)
+@click.option("-i", "--interactive", is_flag=True, help="Give it a terminal: pdb, input(), Ctrl-Z; Ctrl-] d detaches.")
 @submit_options
 @click.pass_context
-def run(ctx: click.Context, /, **chosen: Any) -> int:
+def run(ctx: click.Context, /, interactive: bool, **chosen: Any) -> int:
     """Run a script and show its output, as if you had started it yourself.
 
     It is put in line, its output appears at once, and this command ends with the script's own exit
@@ -26,18 +28,27 @@ def run(ctx: click.Context, /, **chosen: Any) -> int:
     Closing the terminal (129), TERM (143) or closing our output (141) leave it running. With --json
     the script's output goes to stderr and stdout gets one JSON document at the end.
 
+    With -i it gets a terminal of its own, which outlives this one: `lab attach` comes back to it.
+
     \b
     Example:
       lab run train.py --lr 1e-3
+      lab run -i debug_me.py
       lab run --name fit --timeout 2h -- ./sim --n 100
     """
     output = ctx.ensure_object(Output)
+    if interactive:
+        check_terminal(output, "run -i")
     submission = build(ctx, chosen)
+    if interactive:
+        submission.request["spec"] |= {"stdin": "terminal", "terminal": terminal_size()}
     client = connect(output, chosen["lab"])
     accepted = send(output, client, submission)
     experiment = accepted["experiment"]
     if output.is_human:
         tell_start(output, submission, accepted)
+    if interactive:
+        return converse(output, client, connect(output, chosen["lab"]), experiment)
     return Attached(client, output, experiment, submission.request["spec"]["user"]).follow()
 
 

@@ -129,6 +129,10 @@ class Client:
         """Pass a signal to a running script's process group."""
         return self._post(self._of(reference) + "/signal", {"signal": number})
 
+    def type(self, reference: str, keys: Json) -> Json:
+        """Type into an experiment's terminal; bytes are counted, so it may be repeated."""
+        return self._post(self._of(reference) + "/keys", keys, may_repeat=True)
+
     def resume(self, reference: str, *, by: str, variables: Mapping[str, str]) -> Json:
         """Let an ended experiment wait for its next attempt."""
         return self._post(self._of(reference) + "/resume", {"by": by, "variables": dict(variables)})

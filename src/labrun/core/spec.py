@@ -117,6 +117,13 @@ class Narrative(Struct, frozen=True, omit_defaults=True):
     tags: tuple[str, ...] = ()
 
 
+class TerminalSize(Struct, frozen=True):
+    """Of a terminal, in characters."""
+
+    rows: int
+    columns: int
+
+
 class Spec(Struct, frozen=True, omit_defaults=True):
     """What to run and how. Never changes after it was accepted."""
 
@@ -146,6 +153,8 @@ class Spec(Struct, frozen=True, omit_defaults=True):
     """Name of the resource class the request came from."""
     stdin: Literal["none", "spooled", "terminal"] = "none"
     """`/dev/null`, the spooled `submitted/stdin`, or a terminal held by the supervisor."""
+    terminal: TerminalSize | None = None
+    """What its terminal has at the start."""
     submitted: str | None = None
     """Hash of the git tree of `submitted/`: environment, packages, lock files, diff, configuration, stdin."""
     definition: str | None = None

@@ -6,6 +6,9 @@ from typing import Literal, Protocol
 from msgspec import Struct, field
 
 from labrun.core.ids import AttemptId
+from labrun.core.spec import TerminalSize
+from labrun.wire.requests import Keys
+from labrun.wire.responses import Typed
 
 
 class LaunchOrder(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -30,6 +33,10 @@ class LaunchOrder(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Absolute path; one line per second in which output grew: `{"t":…,"stdout":size,"stderr":size}`."""
     usage: str
     """Absolute path of `usage.jsonl`."""
+    stdin: str | None = None
+    """Absolute path of what the command reads; `/dev/null` when None."""
+    terminal: TerminalSize | None = None
+    """Give it a terminal instead of stdin and two logs: everything goes to `stdout`."""
     umask: int = 0o022
     nice: int = 0
     affinity: tuple[int, ...] | None = None
@@ -132,6 +139,10 @@ class ShimStatus(Struct, frozen=True):
     phase: Literal["starting", "running", "stopping", "clearing"]
     command_pid: int | None = None
     unkillable: tuple[int, ...] = ()
+    is_stopped: bool = False
+    """Ctrl-Z, or SIGSTOP by anybody: it waits for SIGCONT."""
+    trouble: str | None = None
+    """Why a log or the exit record cannot be written now."""
 
 
 class Capabilities(Struct, frozen=True):
@@ -188,6 +199,10 @@ class Engine(Protocol):
 
     async def signal(self, attempt: AttemptId, signal: int) -> bool:
         """Pass a signal to the command's process group; False when nobody answered."""
+        ...
+
+    async def type(self, attempt: AttemptId, keys: Keys) -> Typed | None:
+        """Type into a live attempt's terminal; None when nobody answered, or it has no terminal."""
         ...
 
     async def stop(self, attempt: AttemptId, *, by: str, grace_s: float) -> bool:

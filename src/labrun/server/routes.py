@@ -11,7 +11,7 @@ from litestar.exceptions import ClientException
 from litestar.params import Parameter
 
 from labrun.core.events import Status
-from labrun.wire.requests import Cancel, Resume, Signal, Submit
+from labrun.wire.requests import Cancel, Keys, Resume, Signal, Submit
 from labrun.wire.responses import (
     Accepted,
     CapacityView,
@@ -23,6 +23,7 @@ from labrun.wire.responses import (
     LogHeader,
     ServerView,
     StatusView,
+    Typed,
 )
 from labrun.worker.laboratory import Laboratory
 from labrun.worker.logs import LogQuery
@@ -122,6 +123,12 @@ async def signal(state: State, lab: str, reference: str, data: Signal) -> Experi
     return await laboratory_of(state).signal(reference, lab, data.signal)
 
 
+@post("/v1/labs/{lab:str}/experiments/{reference:str}/keys", status_code=200)
+async def type_keys(state: State, lab: str, reference: str, data: Keys) -> Typed:
+    """Type into the terminal of an experiment; what it answers is in its log."""
+    return await laboratory_of(state).type(reference, lab, data)
+
+
 @post("/v1/labs/{lab:str}/experiments/{reference:str}/resume", status_code=200)
 async def resume(state: State, lab: str, reference: str, data: Resume) -> Experiment:
     """Let an ended experiment wait for its next attempt: same code, same configuration."""
@@ -178,6 +185,7 @@ ROUTES = (
     read_logs,
     cancel,
     signal,
+    type_keys,
     resume,
     show_status,
     show_server,

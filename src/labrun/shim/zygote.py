@@ -16,8 +16,10 @@ import socket
 import sys
 from contextlib import suppress
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # nothing of labrun is installed for `-I -S`
-import supervise  # type: ignore[import-not-found]
+if __name__ == "__main__":  # nothing of labrun is installed for `-I -S`
+    sys.path.append(os.path.abspath(__file__).rpartition("/labrun/")[0])
+from labrun.shim import kernel
+from labrun.shim.supervise import supervise
 
 MAX_MESSAGE_BYTES = 65536
 MAX_DESCRIPTORS = 8
@@ -28,12 +30,11 @@ class Zygote:
     """The loop: messages in, supervisors out, strays killed."""
 
     def __init__(self, channel: socket.socket) -> None:
-        supervise.close_descriptors(channel.fileno())
-        for number in supervise.DEAF_TO:
-            signal.signal(number, signal.SIG_IGN)
+        kernel.close_descriptors(channel.fileno())
+        kernel.shrug_off_signals()
         self.channel = channel
         self.supervisors: set[int] = set()
-        self.wake: int = supervise.watch_children()
+        self.wake: int = kernel.watch_children()
         self.poll = select.poll()
         self.poll.register(self.wake, select.POLLIN)
         self.poll.register(channel, select.POLLIN)
@@ -42,6 +43,7 @@ class Zygote:
         """Serve until the other end is gone and no child is left."""
         self.channel.send(b"ready")
         gc.collect()
+        gc.disable()  # no cycles are made here
         gc.freeze()  # forks share what is here already: a collection would copy its pages
         is_open, has_children = True, False
         while is_open or has_children:
@@ -87,7 +89,7 @@ class Zygote:
             return
         try:
             signal.set_wakeup_fd(-1)
-            supervise.supervise(control_dir, attempt, lease)
+            supervise(control_dir, attempt, lease)
         except BaseException:  # noqa: BLE001 - the fork must end here, and say why
             sys.excepthook(*sys.exc_info())
         finally:
@@ -107,9 +109,9 @@ class Zygote:
 
     def _kill_strays(self) -> bool:
         """Kill what dead supervisors left to us; their own children come here next. Whether there was any."""
-        strays = set(supervise.children(os.getpid())) - self.supervisors
+        strays = set(kernel.children(os.getpid())) - self.supervisors
         for pid in strays:
-            supervise.kill(pid)
+            kernel.kill(pid)
         return bool(strays)
 
 

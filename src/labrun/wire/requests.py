@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from labrun.core.spec import Spec
+from labrun.core.spec import Spec, TerminalSize
 
 
 class Submit(Struct, frozen=True, omit_defaults=True):
@@ -43,6 +43,21 @@ class Signal(Struct, frozen=True):
     """`POST …/{id}/signal`: pass a signal to the script's process group, as Ctrl-C would."""
 
     signal: int
+
+
+class Keys(Struct, frozen=True, omit_defaults=True):
+    """`POST …/{id}/keys`: what somebody typed into an experiment's terminal."""
+
+    session: str
+    """Names who types; one may at a time."""
+    offset: int
+    """Bytes of this session before these: what is repeated after a lost answer is typed once."""
+    input: str
+    """Base64."""
+    size: TerminalSize | None = None
+    """Of the window it is looked at in."""
+    is_leaving: bool = False
+    """Let somebody else type from now on."""
 
 
 class Resume(Struct, frozen=True, omit_defaults=True):

@@ -107,6 +107,8 @@ class ExperimentDetail(Struct, frozen=True, kw_only=True):
     """Which limits are enforced, and by what; the others are only counted."""
     timeout_s: float | None
     grace_s: float
+    has_terminal: bool = False
+    """Started by `lab run -i`: somebody may attach to it."""
 
 
 class Accepted(Struct, frozen=True):
@@ -205,6 +207,17 @@ class ServerView(Struct, frozen=True):
     live: int
     notices: tuple[str, ...] = ()
     """What the administrator should know: recovered attempts, a server that dies with its login …"""
+
+
+class Typed(Struct, frozen=True):
+    """Answer to keys."""
+
+    is_writer: bool
+    """False: somebody else types, and this session only looks on."""
+    received: int
+    """Bytes of this session taken so far; what is missing is to be sent again."""
+    is_stopped: bool
+    """Ctrl-Z, or SIGSTOP by anybody: it waits for SIGCONT."""
 
 
 class StatusView(Struct, frozen=True):

@@ -12,7 +12,7 @@ from labrun.store.folder import Folder
 from labrun.store.journal import Journal
 from labrun.store.queue.protocol import Row
 from labrun.store.seal import read_artifacts, seal_digests
-from labrun.wire.requests import Cancel, Resume, Submit
+from labrun.wire.requests import Cancel, Keys, Resume, Submit
 from labrun.wire.responses import (
     Accepted,
     CapacityView,
@@ -21,6 +21,7 @@ from labrun.wire.responses import (
     ExperimentDetail,
     ExperimentPage,
     LogHeader,
+    Typed,
 )
 from labrun.worker import accept, cancel, lookup
 from labrun.worker.closing import Closing
@@ -36,6 +37,7 @@ from labrun.worker.watch import Watch
 
 _SHOWN_WAITING = 20
 _SHOWN_ENDED = 5
+_KEYS_LIMIT = 48_000
 
 
 class Laboratory:
@@ -139,6 +141,25 @@ class Laboratory:
         if is_running and await self.parts.engine.signal(attempt, number):
             return shown
         raise NotAllowedNow("signal", shown.label, shown.status, "running")
+
+    async def type(self, reference: str, lab: str, keys: Keys) -> Typed:
+        """Type into a running experiment's terminal.
+
+        Raises:
+            NotAllowedNow: It does not run, or has no terminal.
+            BadValue: More than a supervisor reads at once.
+        """
+        if len(keys.input) > _KEYS_LIMIT:
+            raise BadValue("keys", f"{keys.input[:20]}…", f"at most {_KEYS_LIMIT:,} characters of base64 at once")
+        found = self.find(reference, lab)
+        shown = self._show(found)
+        if isinstance(found, OpenExperiment) and found.is_live and found.is_launched:
+            typed = await self.parts.engine.type(found.attempt, keys)
+            if typed is not None:
+                return typed
+            if found.row.spec.stdin != "terminal":
+                raise NotAllowedNow("type into", shown.label, "running without a terminal", "started by `lab run -i`")
+        raise NotAllowedNow("type into", shown.label, shown.status, "running")
 
     async def resume(self, reference: str, lab: str, request: Resume) -> Experiment:
         """Let an ended experiment wait for its next attempt.

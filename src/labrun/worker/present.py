@@ -87,6 +87,7 @@ def detail(shown: Experiment, told: Story, artifacts: tuple[Artifact, ...], seal
         enforced=current.enforced if current else {},
         timeout_s=spec.timeout_s,
         grace_s=spec.grace_s,
+        has_terminal=spec.stdin == "terminal",
     )
 
 

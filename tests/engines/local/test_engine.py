@@ -21,8 +21,18 @@ from labrun.core.errors import EngineFailed
 from labrun.core.ids import AttemptId
 from labrun.engines.local.control import ControlFiles
 from labrun.engines.protocol import Alive, Dead, Ended, Engine, Unstarted
-from labrun.shim import supervise
-from tests.engines.workbench import HOSTILE, SHIM, Workbench, is_alive, kill, open_directory, public_interpreter
+from labrun.shim import kernel
+from tests.engines.workbench import (
+    HOSTILE,
+    SHIM,
+    Workbench,
+    breaks,
+    copy_shim,
+    is_alive,
+    kill,
+    open_directory,
+    public_interpreter,
+)
 from tests.helpers import wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -33,11 +43,7 @@ def any_bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workbe
     """A workbench, and one whose supervisors believe that there are no cgroups."""
     shim = SHIM
     if request.param == "without":
-        shim = tmp_path / "shim"
-        shutil.copytree(SHIM, shim, ignore=shutil.ignore_patterns("__pycache__"))
-        text = (shim / "supervise.py").read_text()
-        assert "CGROUP_ROOTS = cgroup_roots()" in text
-        (shim / "supervise.py").write_text(text.replace("CGROUP_ROOTS = cgroup_roots()", "CGROUP_ROOTS = []"))
+        shim = breaks(tmp_path, "kernel.py", "CGROUP_ROOTS = cgroup_roots()", "CGROUP_ROOTS = []")
     bench = Workbench(tmp_path, shim=shim)
     yield bench
     bench.close()
@@ -117,7 +123,7 @@ def test_forgetting_leaves_no_file_no_lease_and_no_cgroup(bench: Workbench) -> N
 
 
 def groups_of(attempt: AttemptId) -> list[Path]:
-    return [path for _, root in supervise.CGROUP_ROOTS for path in Path(root).glob(f"labrun-{attempt}")]
+    return [path for _, root in kernel.CGROUP_ROOTS for path in Path(root).glob(f"labrun-{attempt}")]
 
 
 # --- a server that died
@@ -194,8 +200,8 @@ def test_with_zygote_and_supervisor_dead_the_rest_is_found_all_the_same(bench: W
     if rung == "cgroup" and not groups_of(attempt):
         pytest.skip("no cgroups here")
     for group in groups_of(attempt) if rung == "key" else ():
-        for pid in supervise.group_members(str(group)):
-            supervise.write_text(f"{group.parent}/cgroup.procs", str(pid))
+        for pid in kernel.group_members(str(group)):
+            kernel.write_text(f"{group.parent}/cgroup.procs", str(pid))
     for pid in bench.zygotes():
         kill(pid)
     kill(bench.supervisor(attempt))
@@ -340,7 +346,7 @@ def test_a_process_whose_first_thread_ended_is_found_by_its_key(bench: Workbench
     try:
         wait_until(lambda: not is_alive(process.pid), 10, "its first thread ended")
         assert process.poll() is None
-        assert process.pid in supervise.descendants(os.getpid()), "what has threads is alive"
+        assert process.pid in kernel.descendants(os.getpid()), "what has threads is alive"
         cleared = bench.do(bench.engine.clear(order.attempt_id, bench.keys[order.attempt_id]))
         assert (cleared.killed, cleared.rung, cleared.unkillable) == (1, "key", ())
         assert process.wait(10) == -signal.SIGKILL
@@ -430,9 +436,7 @@ def test_supervisors_outlive_their_zygote(bench: Workbench) -> None:
 
 
 def test_without_a_zygote_supervisors_are_started_by_exec(tmp_path: Path) -> None:
-    shim = tmp_path / "shim"
-    shutil.copytree(SHIM, shim, ignore=shutil.ignore_patterns("__pycache__"))
-    (shim / "zygote.py").write_text("raise SystemExit(1)\n")
+    shim = breaks(tmp_path, "zygote.py", "import array\n", "raise SystemExit(1)\n")
     bench = Workbench(tmp_path, shim=shim)
     try:
         assert bench.run("/bin/sh", "-c", "exit 6").code == 6
@@ -500,7 +504,7 @@ def test_an_ordinary_user_without_cgroups_gets_the_same(scene: str) -> None:
     if interpreter is None:
         pytest.skip("no interpreter that an ordinary user can run")
     with open_directory() as directory:
-        shutil.copytree(SHIM, directory / "shim", ignore=shutil.ignore_patterns("__pycache__"))
+        copy_shim(directory)
         argv = [sys.executable, "-m", "tests.engines.ordinary_user", scene, str(directory), interpreter]
         environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(argv, cwd=ROOT, env=environment, timeout=60, capture_output=True, text=True, check=False)

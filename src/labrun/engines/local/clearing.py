@@ -14,7 +14,7 @@ from pathlib import Path
 from labrun.core.ids import AttemptId
 from labrun.engines.local.control import ControlFiles
 from labrun.engines.protocol import Cleared
-from labrun.shim import supervise
+from labrun.shim import kernel
 
 _PATIENCE_S = 1.5
 _PAUSE_S = 0.01
@@ -25,7 +25,7 @@ _LOOKS = 2
 def groups_of(control: ControlFiles, attempt: AttemptId) -> list[str]:
     """The attempt's cgroups that exist: those its marker names, and those its name says."""
     named = control.groups(attempt)
-    by_name = [f"{root}/labrun-{attempt}" for _, root in supervise.CGROUP_ROOTS]
+    by_name = [f"{root}/labrun-{attempt}" for _, root in kernel.CGROUP_ROOTS]
     return [path for path in dict.fromkeys((*named, *by_name)) if Path(path).is_dir()]
 
 
@@ -41,7 +41,7 @@ def clear(control: ControlFiles, attempt: AttemptId, key: str) -> Cleared:
     killed: set[int] = set()
     rung, empty_looks, deadline = None, 0, time.monotonic() + _PATIENCE_S
     while True:
-        inside = {pid for path in groups for pid in supervise.group_members(path)}
+        inside = {pid for path in groups for pid in kernel.group_members(path)}
         carriers = set(_carriers(key)) if key else set()
         left = inside | carriers
         empty_looks = 0 if left else empty_looks + 1
@@ -51,7 +51,7 @@ def clear(control: ControlFiles, attempt: AttemptId, key: str) -> Cleared:
             rung = rung or ("cgroup" if inside else "key")
             killed |= left
             for path in groups:
-                supervise.kill_group(path)
+                kernel.kill_group(path)
             for pid in carriers - inside:
                 _kill(pid, key)
         time.sleep(_PAUSE_S)
@@ -62,7 +62,7 @@ def clear(control: ControlFiles, attempt: AttemptId, key: str) -> Cleared:
 
 def remove(groups: Iterable[str]) -> bool:
     """Remove empty cgroups; one that is not empty stays for the next time. True when all are gone."""
-    return all([supervise.remove_group(path) for path in groups])
+    return all([kernel.remove_group(path) for path in groups])
 
 
 def _carriers(key: str) -> Iterator[int]:

@@ -28,7 +28,9 @@ from labrun.engines.protocol import (
     ShimStatus,
     Unstarted,
 )
-from labrun.shim import supervise
+from labrun.shim import kernel, supervise
+from labrun.wire.requests import Keys
+from labrun.wire.responses import Typed
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +149,14 @@ class LocalEngine:
         answer = await ask(self._control, attempt, {"do": "signal", "signal": signal})
         return answer is not None and answer.get("ok") is True
 
+    async def type(self, attempt: AttemptId, keys: Keys) -> Typed | None:
+        """Type into a live attempt's terminal."""
+        answer = await ask(self._control, attempt, {"do": "type", **msgspec.to_builtins(keys)})
+        try:
+            return msgspec.convert(answer, Typed) if answer is not None else None
+        except msgspec.ValidationError:
+            return None
+
     async def stop(self, attempt: AttemptId, *, by: str, grace_s: float) -> bool:
         """Ask the supervisor to stop its command; repeating can only shorten the grace."""
         answer = await ask(self._control, attempt, {"do": "stop", "by": by, "grace_s": grace_s})
@@ -185,9 +195,9 @@ class LocalEngine:
 
 
 def _can_limit_memory() -> bool:
-    for version, root in supervise.CGROUP_ROOTS:
+    for version, root in kernel.CGROUP_ROOTS:
         if os.access(root + "/cgroup.procs", os.W_OK) and os.access(root, os.W_OK):
-            controllers = supervise.read_text(root + "/cgroup.controllers").split()
+            controllers = kernel.read_text(root + "/cgroup.controllers").split()
             if version == "v1" or "memory" in controllers:
                 return True
     return False
