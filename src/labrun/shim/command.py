@@ -17,9 +17,18 @@ if TYPE_CHECKING:
 
 
 def become_command(
-    order: dict[str, Any], parent: int, logs: list[int], terminal: Terminal | None, groups: list[str], report: int
+    order: dict[str, Any],
+    variables: dict[str, str],
+    parent: int,
+    logs: list[int],
+    terminal: Terminal | None,
+    groups: list[str],
+    report: int,
 ) -> None:
-    """Turn into the command. Never returns; what keeps it from starting is told through `report`."""
+    """Turn into the command. Never returns; what keeps it from starting is told through `report`.
+
+    Does only what must be done on this side of the fork: every object it touches copies a page.
+    """
     try:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
@@ -31,16 +40,16 @@ def become_command(
         for path in groups:
             with open(path + "/cgroup.procs", "wb", buffering=0) as stream:
                 stream.write(b"0")
-        variables = variables_of(order)
         stdin = os.open(order.get("stdin") or "/dev/null", os.O_RDONLY)
         for target, source in enumerate([stdin, *logs] if terminal is None else [terminal.slave] * 3):
             os.dup2(source, target)
         os.chdir(order["cwd"])
-        with suppress(OSError):  # who was started less important than his order may not rise
-            os.setpriority(os.PRIO_PROCESS, 0, order["nice"])
-        with suppress(OSError):  # those processors may be gone
-            os.sched_setaffinity(0, order["affinity"] or os.sched_getaffinity(0))
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if order["nice"] != os.getpriority(os.PRIO_PROCESS, 0):
+            with suppress(OSError):  # who was started less important than his order may not rise
+                os.setpriority(os.PRIO_PROCESS, 0, order["nice"])
+        if order["affinity"]:
+            with suppress(OSError):  # those processors may be gone
+                os.sched_setaffinity(0, order["affinity"])
         close_descriptors(report)  # the lease with them
         take_limits(order["limits"])
         os.execvpe(order["argv"][0], order["argv"], variables)

@@ -21,7 +21,7 @@ from contextlib import suppress
 if __name__ == "__main__":  # nothing of labrun is installed for `-I -S`
     sys.path.append(os.path.abspath(__file__).rpartition("/labrun/")[0])
 from labrun.shim import kernel
-from labrun.shim.command import become_command, explain
+from labrun.shim.command import become_command, explain, variables_of
 from labrun.shim.kernel import children, descendants, now
 from labrun.shim.records import append, encode_line, read_order, replace_file
 from labrun.shim.terminal import Terminal
@@ -89,6 +89,7 @@ class Supervision:
             if self.order.get("terminal") is not None:
                 self.terminal = Terminal(self.streams["stdout"], self.order["terminal"])
                 self.poll.register(self.terminal.master, select.POLLIN)
+            variables = variables_of(self.order)
             self.report, report = os.pipe2(os.O_CLOEXEC)
             self.command, is_inside = kernel.fork_into(self.groups.get("v2"))
         except (OSError, ValueError, TypeError, KeyError, OverflowError, struct.error) as error:
@@ -96,7 +97,8 @@ class Supervision:
             return  # and the pipe's two ends go with us
         if self.command == 0:
             to_join = [path for version, path in self.groups.items() if version == "v1" or not is_inside]
-            become_command(self.order, supervisor, list(self.streams.values()), self.terminal, to_join, report)
+            logs = list(self.streams.values())
+            become_command(self.order, variables, supervisor, logs, self.terminal, to_join, report)
         os.close(report)
         self.poll.register(self.report, select.POLLIN)
         if self.order["timeout_s"] is not None:

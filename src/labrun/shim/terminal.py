@@ -51,6 +51,7 @@ class Terminal:
         os.setpgid(0, 0)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})  # we are in the background until it is done
         os.tcsetpgrp(self.slave, os.getpid())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTTOU})
 
     def pump(self) -> str | None:
         """Bring what was printed into the log; returns why that is not possible now."""

@@ -103,7 +103,7 @@ class Launcher:
             (os.POSIX_SPAWN_OPEN, 2, str(log), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600),
         ]
         argv = [self._interpreter, "-I", "-S", str(self._shim / script), *arguments, "3"]
-        self._children.add(os.posix_spawn(self._interpreter, argv, {}, file_actions=files))
+        self._children.add(os.posix_spawn(self._interpreter, argv, {}, file_actions=files, setsigmask=()))
 
     def _drop(self, channel: socket.socket) -> None:
         channel.close()
