@@ -1,6 +1,6 @@
 """Speed of the ground: start-up, submit, dispatch, restart, logs, each against a limit of this machine.
 
-Usage: python bench/speed.py [cli submit dispatch restart logs] [--loop] [--dir DIR] [--rounds N]
+Usage: python bench/speed.py [cli submit dispatch restart known logs] [--loop] [--dir DIR] [--rounds N]
 """
 
 import argparse
@@ -15,10 +15,16 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from measure import REPOSITORY, emit, machine, pss_mib, quantile, short, take_turns, timed, workplace
+from msgspec import structs
 from tests.scenarios.laboratory import LaboratoryUnderTest, UnixConnection
+
+from labrun.core.resources import Request
+from labrun.store.index import Index
+from labrun.wire.responses import Experiment
 
 PYTHON = sys.executable
 LAB = str(Path(PYTHON).with_name("lab"))
@@ -255,6 +261,66 @@ def restart(folder: Path, rounds: int, known: int = 10_000) -> None:
         lab.stop()
 
 
+def known(folder: Path, rounds: int) -> None:
+    """Memory, start and a page of the list with many experiments known, from an index filled for the purpose."""
+    for count in (100_000, 1_000_000):
+        lab = LaboratoryUnderTest(folder / f"known-{count}")
+        lab.start()
+        lab.kill()
+        fill_index(lab.home / "index.sqlite", count)
+
+        def again(lab: LaboratoryUnderTest = lab) -> float:
+            lab.kill()
+            return timed(lab.start)
+
+        lab.start()
+        try:
+            cases = {"python -c pass": run(PYTHON, "-c", "pass"), f"restart, {count} known": again}
+            budget = "p99 < 1 s at 10,000, < 3 s at 1,000,000"
+            take_turns("known", cases, reference="python -c pass", rounds=rounds, budget=budget)
+            memory = short(pss_mib(lab.server.pid if lab.server else 0))
+            emit(group="known", case=f"server, {count} known", pss_mib=memory, budget="<= 150 MiB")
+        finally:
+            lab.stop()
+
+
+def fill_index(path: Path, count: int) -> None:
+    """Write ended experiments as the index keeps them; there is no faster way to a million."""
+    now = datetime.now(UTC)
+    ended = Experiment(
+        run_id="",
+        label="",
+        lab="main",
+        name="a run",
+        status="succeeded",
+        step="completed",
+        step_status="succeeded",
+        attempt=1,
+        priority=5,
+        command=("python3", "train.py", "--lr", "1e-3"),
+        note="wider prior",
+        user="ada",
+        resources=Request(cpus=1),
+        queued_at=now,
+        started_at=now,
+        ended_at=now,
+        exit_code=0,
+        ending="exited",
+        ending_text="exited with 0",
+        reason=None,
+        position=None,
+        is_sealed=True,
+        folder=None,
+    )
+    index = Index.open(path)
+    for begin in range(1, count, 5000):
+        numbers = range(begin, begin + 5000)
+        index.apply(
+            [structs.replace(ended, run_id=f"2026-11-20_{n:08x}", label=f"EXP-{n:03}") for n in numbers], consumed={}
+        )
+    index.close()
+
+
 WRITER = """
 import os, sys, time
 piece, begun = b"x" * 65535 + b"\\n", time.perf_counter()
@@ -328,7 +394,7 @@ def line_latency(lab: LaboratoryUnderTest) -> list[float]:
             return late
 
 
-CASES = {"cli": cli, "submit": submit, "dispatch": dispatch, "restart": restart, "logs": logs}
+CASES = {"cli": cli, "submit": submit, "dispatch": dispatch, "restart": restart, "known": known, "logs": logs}
 
 
 def main() -> None:
