@@ -4,12 +4,17 @@ LabError
 ├── RequestError                    the request is wrong: change it and try again
 │   ├── BadValue                    a value is out of its range or form
 │   ├── UnknownOption               an option or field nobody knows, with the nearest known one
+│   ├── BadDescription              an experiment file or description has errors; all are listed
 │   ├── NoSuchScript                the script is not there, or is not something that can be run
 │   ├── NotRunnable                 the file exists but cannot be run as asked
 │   ├── NotFound                    no experiment answers to this reference
+│   ├── NoSuchMetric                the attempt measured nothing of this name
 │   ├── AmbiguousReference          several do; they are listed
+│   ├── AmbiguousArguments          two command lines can be merged in more than one way
 │   ├── NotAllowedNow               the experiment's status does not allow this action
 │   ├── TooBig                      the source folder or a value is over its limit
+│   ├── TooManyFiles                the source folder has more files than code has
+│   ├── NothingFrozen               the experiment has no frozen code
 │   ├── ImpossibleRequest           no machine here could ever satisfy the resources asked for
 │   └── KeyReused                   an idempotency key came back with another request
 ├── WorldError                      the machine or a service failed us: the request was fine
@@ -92,6 +97,27 @@ class UnknownOption(RequestError):
         )
 
 
+class BadDescription(RequestError):
+    """A description of an experiment has errors; all of them are listed."""
+
+    code = "bad_description"
+    shown = 50
+    """So many errors are listed; a file with more is not an experiment file."""
+
+    def __init__(self, where: str, errors: Sequence[tuple[str, str]], hint: str) -> None:
+        """Build it.
+
+        Args:
+            where: The experiment file, or `the body`.
+            errors: Place and text of each, in order; at least one.
+            hint: What to do next.
+        """
+        count = f"{len(errors)} errors" if len(errors) > 1 else "an error"
+        more = f", the first {self.shown} are listed" if len(errors) > self.shown else ""
+        details = [{"at": at, "message": text} for at, text in errors[: self.shown]]
+        super().__init__(f"{where} has {count}{more}; nothing was submitted", hint=hint, details=details)
+
+
 class NoSuchScript(RequestError):
     """The script or program is not there."""
 
@@ -122,6 +148,17 @@ class NotFound(RequestError):
         )
 
 
+class NoSuchMetric(RequestError):
+    """The attempt measured nothing of this name."""
+
+    code = "no_such_metric"
+
+    def __init__(self, name: str, label: str, known: Sequence[str]) -> None:
+        guess = nearest(name, known)
+        listed = f"it has {', '.join(known[:10])}{' …' if len(known) > 10 else ''}" if known else "it measured nothing"
+        super().__init__(f"{label} has no metric `{name}`", hint=f"did you mean `{guess}`?" if guess else listed)
+
+
 class AmbiguousReference(RequestError):
     """Several experiments answer to this reference."""
 
@@ -134,6 +171,15 @@ class AmbiguousReference(RequestError):
             hint="use a label",
             details=list(matches),
         )
+
+
+class AmbiguousArguments(RequestError):
+    """Two command lines can be merged in more than one way."""
+
+    code = "ambiguous_arguments"
+
+    def __init__(self, why: str, hint: str) -> None:
+        super().__init__(f"arguments cannot be merged: {why}", hint=hint)
 
 
 class NotAllowedNow(RequestError):
@@ -152,6 +198,45 @@ class TooBig(RequestError):
 
     def __init__(self, what: str, size_bytes: int, limit_bytes: int, hint: str, details: object = None) -> None:
         super().__init__(f"{what} is {size_bytes:,} bytes, the limit is {limit_bytes:,}", hint=hint, details=details)
+
+
+class TooManyFiles(RequestError):
+    """The source folder has more files than code has."""
+
+    code = "too_many_files"
+
+    def __init__(
+        self, root: str, count: int, limit: int, fullest: Sequence[tuple[str, int]], *, is_whole: bool = True
+    ) -> None:
+        """Build it.
+
+        Args:
+            root: The source folder.
+            count: How many were counted.
+            limit: How many it may have.
+            fullest: Folders below it that hold most, with how many.
+            is_whole: All were counted.
+        """
+        folders = ", ".join(f"{folder} ({number:,})" for folder, number in fullest) or "itself"
+        ignored = f"`/{fullest[0][0]}/`" if fullest else "`*.csv`"
+        super().__init__(
+            f"source folder `{root}` has {'' if is_whole else 'at least '}{count:,} files, the limit is {limit:,}",
+            hint=f"the fullest folders are {folders}; a line such as {ignored} in .labignore leaves one out",
+            details=[{"path": folder, "files": number} for folder, number in fullest],
+        )
+        self.fullest = tuple(fullest)
+
+
+class NothingFrozen(RequestError):
+    """The experiment has no frozen code."""
+
+    code = "nothing_frozen"
+
+    def __init__(self, label: str) -> None:
+        super().__init__(
+            f"{label} has no frozen code: it was submitted without a source folder",
+            hint=f"`lab info {label}` shows what it ran and where",
+        )
 
 
 class ImpossibleRequest(RequestError):

@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from labrun.core.endings import Ending
+from labrun.core.failure import Failure
 from labrun.core.ids import Label, RunId
 from labrun.core.spec import Spec
 
@@ -82,6 +83,8 @@ class Checked(_Event, frozen=True, tag="checked"):
     artifact_bytes: int
     missing_outputs: tuple[str, ...] = ()
     """Expected outputs that nothing matches."""
+    failure: Failure | None = None
+    """Why it failed, with evidence; None for success."""
     hint: str | None = None
     """A ready command that mends what made it fail, when one is sure."""
 

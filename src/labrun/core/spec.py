@@ -151,6 +151,8 @@ class Spec(Struct, frozen=True, omit_defaults=True):
     is_seed_drawn: bool = False
     pod: str | None = None
     """Name of the resource class the request came from."""
+    metrics_from: str | None = None
+    """Read metrics from what it prints too: `json`, `key=value` or a pattern, see `core.printed_metrics`."""
     stdin: Literal["none", "spooled", "terminal"] = "none"
     """`/dev/null`, the spooled `submitted/stdin`, or a terminal held by the supervisor."""
     terminal: TerminalSize | None = None

@@ -25,6 +25,7 @@ from labrun.core.events import (
     Started,
     Step,
 )
+from labrun.core.failure import Failure
 from labrun.core.ids import Label, RunId
 from labrun.core.lifecycle import State
 from labrun.core.spec import Spec
@@ -52,6 +53,9 @@ class AttemptStory(Struct, frozen=True):
     cleared_by: str | None = None
     artifact_count: int = 0
     artifact_bytes: int = 0
+    missing_outputs: tuple[str, ...] = ()
+    failure: Failure | None = None
+    hint: str | None = None
 
 
 class Story(Struct, frozen=True):
@@ -142,8 +146,15 @@ def advance(story: Story, event: Event) -> tuple[Story, tuple[Command, ...]]:
                 leftover_processes=event.leftover_processes,
                 cleared_by=event.cleared_by,
             )
-        case Checked(artifact_count=count, artifact_bytes=size):
-            attempts = _amend(attempts, artifact_count=count, artifact_bytes=size)
+        case Checked():
+            attempts = _amend(
+                attempts,
+                artifact_count=event.artifact_count,
+                artifact_bytes=event.artifact_bytes,
+                missing_outputs=event.missing_outputs,
+                failure=event.failure,
+                hint=event.hint,
+            )
         case ResumeRequested():
             steps = {}
             changes = {"cancel_by": None}
