@@ -3,14 +3,15 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from labrun.capture.listing import Listing, list_code
-from labrun.core.errors import CodeUnreadable
+from labrun.capture.listing import CREDENTIALS, NEVER, NO_CREDENTIALS, Listing, list_code
+from labrun.core.errors import CodeUnreadable, TooManyFiles
 
 NASTY = (
     "-rf",
@@ -206,6 +207,11 @@ def test_credentials_are_left_out_by_name_and_examples_stay(tmp_path: Path, eith
     assert listing.files == (".aws/config", ".env.example", "id_rsa_tools.py", "run.py")
 
 
+def test_the_list_of_credentials_is_printed_in_the_documents() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/frozen-code.md").read_text()
+    assert [name for name in (*CREDENTIALS, *NO_CREDENTIALS, *NEVER) if f"`{name}`" not in page] == []
+
+
 def test_links_are_listed_and_never_followed(repository: Path, either: str) -> None:
     write(repository, "real/a.py")
     (repository / "loop").symlink_to(".")
@@ -306,3 +312,146 @@ def test_one_git_process_lists_a_repository(repository: Path, tmp_path_factory: 
         os.environ["PATH"] = path
     assert len(log.read_text().splitlines()) == 1
     assert "--no-optional-locks" in log.read_text()
+
+
+def test_a_rename_that_only_changes_case_is_seen_where_git_ignores_case(repository: Path, either: str) -> None:
+    """A repository that came from a Mac has `core.ignorecase` set."""
+    write(repository, "Model.py", "README.md")
+    if either == "with git":
+        git(repository, "add", ".")
+        git(repository, "config", "core.ignorecase", "true")
+    (repository / "Model.py").rename(repository / "model.py")
+    assert listed(repository) == ["README.md", "model.py"]
+
+
+@pytest.mark.parametrize("where", ["default", "setting"])
+def test_the_users_own_ignore_file_counts_with_and_without_git(
+    busy: Path, either: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    user = tmp_path / "user"
+    write(user, ".config/git/ignore" if where == "default" else "my-ignore", text="new.py\nlink\n")
+    if where == "setting":
+        write(user, ".gitconfig", text="[core]\n\texcludesFile = ~/my-ignore\n")
+    monkeypatch.setenv("HOME", str(user))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert set(listed(busy)) == BUSY - {"new.py", "link"}
+    write(tmp_path / "plain", "new.py")
+    assert listed(tmp_path / "plain") == ["new.py"], "outside a repository git has no say"
+
+
+def test_a_split_index_and_a_compressed_one_are_read(busy: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    git(busy, "update-index", "--split-index")
+    write(busy, "late.log")
+    git(busy, "add", "-f", "late.log")
+    with without_git(tmp_path_factory):
+        assert set(listed(busy)) == BUSY | {"late.log"}
+    git(busy, "update-index", "--no-split-index")
+    git(busy, "update-index", "--index-version", "4")
+    with without_git(tmp_path_factory):
+        assert set(listed(busy)) == BUSY | {"late.log"}
+
+
+def test_an_index_that_cannot_be_read_is_said(busy: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    (busy / ".git/index").write_bytes(b"DIRC rubbish")
+    with without_git(tmp_path_factory):
+        listing = list_code(busy)
+    assert "train.py" in listing.files
+    assert listing.notices == (f"the index of {busy} cannot be read: files it tracks and ignores are not frozen",)
+
+
+def test_a_conflict_is_listed_once(repository: Path, either: str) -> None:
+    if either == "with git":
+        write(repository, "a.py", text="1\n")
+        git(repository, "add", ".")
+        git(repository, "commit", "-qm", "one")
+        git(repository, "checkout", "-qb", "other")
+        write(repository, "a.py", text="2\n")
+        git(repository, "commit", "-qam", "two")
+        git(repository, "checkout", "-q", "-")
+        write(repository, "a.py", text="3\n")
+        git(repository, "commit", "-qam", "three")
+        subprocess.run(["git", "merge", "-q", "other"], cwd=repository, check=False, capture_output=True)
+        assert git(repository, "ls-files", "-u").count("a.py") == 3
+    else:
+        write(repository, "a.py")
+    assert listed(repository) == ["a.py"]
+
+
+def test_places_that_stay_live_are_not_listed(busy: Path, either: str) -> None:
+    left = {"pkg/__init__.py", "pkg/model.py", "pkg/why.log", "pkg/only-here", "pkg/.gitignore", "train.py"}
+    assert set(list_code(busy, without=("pkg", "train.py", "nowhere")).files) == BUSY - left
+    assert "pkg/model.py" not in list_code(busy, ("pkg", "new.py"), without=("pkg/model.py",)).files
+
+
+def test_more_files_than_the_limit_are_refused_and_the_fullest_folders_named(busy: Path, either: str) -> None:
+    write(busy, *(f"data/images/{i % 7}/{i}.png" for i in range(200)), *(f"tiles/{i}.npy" for i in range(40)))
+    with pytest.raises(TooManyFiles) as caught:
+        list_code(busy, limit_files=100)
+    count = len(BUSY) + 240
+    assert caught.value.message == f"source folder `{busy}` has {count} files, the limit is 100"
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("the fullest folders are data/images (200), tiles (40)")
+    assert "`/data/images/` in .labignore" in caught.value.hint
+    write(busy, ".labignore", text="/data/images/\n")
+    assert len(list_code(busy, limit_files=100).files) == len(BUSY) + 40 + 1
+
+
+def test_a_crowd_below_a_labignore_is_no_reason_to_refuse(repository: Path, either: str) -> None:
+    write(repository, "run.py", *(f"data/{i}" for i in range(50)))
+    write(repository, ".labignore", text="data/\n")
+    assert list_code(repository, limit_files=5).files == (".labignore", "run.py")
+
+
+def test_a_crowd_is_counted_for_a_while_only(repository: Path, either: str) -> None:
+    write(repository, *(f"data/{i % 50}/{i}" for i in range(600)))
+    with pytest.raises(TooManyFiles, match=r"has at least 266 files, the limit is 10$"):
+        list_code(repository, limit_files=10, counting_s=0.0)
+
+
+def test_names_of_a_crowd_are_not_kept(repository: Path, either: str) -> None:
+    # hard links are made faster than files, and to a listing they are files
+    seed = repository / "data/0"
+    write(repository, "data/0")
+    for folder in range(4):
+        (repository / f"data/{folder}.d").mkdir()
+        for i in range(10_000):
+            os.link(seed, repository / f"data/{folder}.d/{i}")
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooManyFiles, match=r"has 40,001 files"):
+            list_code(repository, limit_files=1000)
+        assert tracemalloc.get_traced_memory()[1] < 6 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+NASTY_PATTERNS = (
+    "[",
+    "[a",
+    "\\",
+    "a\\",
+    "**",
+    "a**b",
+    "[!",
+    "[]]",
+    "!",
+    "#",
+    "\udce9*",
+    "[z-a]",
+    "*" * 40 + "b",
+    "\0",
+    "/",
+    "//",
+)
+
+
+def test_patterns_that_make_no_sense_are_read_as_git_reads_them(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    files = ("run.py", "a", "aab", "[", "b")
+    write(repository, *files)
+    for pattern in NASTY_PATTERNS:
+        (repository / ".gitignore").write_bytes(os.fsencode(pattern) + b"\n")
+        with_git = listed(repository)
+        with without_git(tmp_path_factory):
+            assert listed(repository) == with_git, pattern

@@ -4,6 +4,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -194,6 +195,28 @@ def test_freeze_checkout_freeze_gives_the_same_tree(
     shutil.rmtree(tmp)
 
 
+def test_files_in_memory_become_a_tree_once(path: Path, store: CodeStore, tmp_path: Path) -> None:
+    files = {"environment.json": b"{}", "config/a.yaml": b"lr: 1\n", "config/b.yaml": b"lr: 1\n", "stdin": b"\0\xff"}
+    tree = store.store_files(files)
+    assert {name: entry.mode for name, entry in store.entries(tree).items()} == dict.fromkeys(files, FILE)
+    store.checkout(tree, tmp_path / "submitted")
+    assert {name: (tmp_path / "submitted" / name).read_bytes() for name in files} == files
+    git(path, "fsck", "--full", "--strict", "--no-dangling")
+    before = [(file, file.stat().st_mtime_ns) for file in sorted(path.rglob("*"))]
+    assert store.store_files(dict(reversed(files.items()))) == tree
+    assert CodeStore(path).store_files(files) == tree
+    assert [(file, file.stat().st_mtime_ns) for file in sorted(path.rglob("*"))] == before
+    assert freeze(store, tmp_path / "submitted") == tree
+    assert store.store_files({}) == "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+
+@pytest.mark.parametrize("name", ["", "/etc/x", "a//b", "../x", "a/./b", ".git/config", "a\0b", "a/"])
+def test_files_in_memory_with_a_path_that_is_none_are_refused(path: Path, store: CodeStore, name: str) -> None:
+    with pytest.raises(ValueError, match="no path of a tree"):
+        store.store_files({"good": b"", name: b""})
+    assert not path.exists()
+
+
 def test_an_unchanged_tree_writes_nothing(path: Path, source: Path, store: CodeStore) -> None:
     tree = freeze(store, source)
     before = [(file, file.stat().st_mtime_ns) for file in sorted(path.rglob("*"))]
@@ -255,10 +278,60 @@ def test_a_file_that_changes_while_it_is_read_is_read_again_then_refused(
     freeze(store, source)
 
 
-@pytest.mark.parametrize("name", ["gone.py", "caf\udce9.py"])
-def test_a_file_that_vanished_is_named(source: Path, store: CodeStore, name: str) -> None:
-    with pytest.raises(CodeUnreadable, match=r"gone|caf"):
-        store.freeze(source, SimpleNamespace(files=(name,)))
+@pytest.mark.parametrize(("name", "shown"), [("gone.py", "gone.py"), ("a/gone.py", "a/gone.py"), ("\udce9", r"\xe9")])
+def test_a_file_that_vanished_after_it_was_listed_is_left_out_and_named(
+    source: Path, store: CodeStore, name: str, shown: str
+) -> None:
+    frozen = store.freeze(source, SimpleNamespace(files=(name, "crlf.txt")))
+    assert frozen.notices == (f"not frozen, it vanished just now: {shown}",)
+    assert set(store.entries(frozen.tree)) == {"crlf.txt"}
+
+
+def test_a_file_that_is_being_replaced_is_frozen(source: Path, store: CodeStore) -> None:
+    """Editors move the old file away before they write the new one."""
+    (source / "run.sh").rename(source.parent / "backup")
+    back = threading.Timer(0.03, lambda: (source.parent / "backup").rename(source / "run.sh"))
+    back.start()
+    frozen = store.freeze(source, SimpleNamespace(files=("crlf.txt", "run.sh")))
+    back.join()
+    assert frozen.notices == ()
+    assert store.entries(frozen.tree)["run.sh"].mode == PROGRAM
+
+
+def refusal(root: Path, store: Path) -> str:
+    """What freezing says to an ordinary user; root may read everything, so it is asked in a child."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+        try:
+            CodeStore(store).freeze(root, every_file(root))
+        except CodeUnreadable as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return text
+
+
+def test_a_file_that_cannot_be_read_is_named() -> None:
+    place = Path(tempfile.mkdtemp(prefix="labrun-closed-"))  # the folders of pytest are closed to others
+    try:
+        write(place, "source/run.py")
+        write(place, "source/secret.csv").chmod(0)
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", "65534:65534", str(place)], check=True)
+        said = refusal(place / "source", place / "code.git")
+        assert said == f"cannot freeze `{place}/source/secret.csv`: Permission denied"
+        assert not packs(place / "code.git")
+    finally:
+        shutil.rmtree(place)
 
 
 def test_over_the_limit_the_largest_are_named_with_the_ignore_line(source: Path, store: CodeStore, path: Path) -> None:
@@ -267,8 +340,17 @@ def test_over_the_limit_the_largest_are_named_with_the_ignore_line(source: Path,
     with pytest.raises(TooBig) as caught:
         store.freeze(source, every_file(source), limit_bytes=20_000)
     assert [entry["path"] for entry in caught.value.details] == [f"data/{i}.bin" for i in (6, 5, 4, 3, 2)]  # type: ignore[attr-defined]
-    assert "`/data/6.bin` in .gitignore or .labignore" in (caught.value.hint or "")
+    assert "`/data/6.bin` in .labignore (or .gitignore" in (caught.value.hint or "")
     assert not packs(path)
+
+
+def test_over_the_limit_by_many_small_files_the_fullest_folders_are_named(source: Path, store: CodeStore) -> None:
+    for i in range(40):
+        write(source, f"data/images/{i}.png", bytes(1000))
+    with pytest.raises(TooBig) as caught:
+        store.freeze(source, every_file(source), limit_bytes=20_000)
+    assert "the fullest folders are data/images (39.1 KiB)" in (caught.value.hint or "")
+    assert "`/data/images/` in .labignore" in (caught.value.hint or "")
 
 
 def test_what_is_neither_file_nor_link_is_left_out_and_said(source: Path, store: CodeStore) -> None:
@@ -295,6 +377,36 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path, source: P
         freeze(store, source)
     finally:
         subprocess.run(["umount", str(mount)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="counts system calls with strace")
+def test_a_pack_that_a_killed_process_did_not_make_durable_is_made_so_before_it_counts(
+    tmp_path: Path, path: Path, source: Path, store: CodeStore
+) -> None:
+    """A process killed after the rename and before the sync leaves a pack that can be read and may yet be lost."""
+    freeze(store, source)
+    log = tmp_path / "calls"
+    subprocess.run(
+        [
+            "strace",
+            "-f",
+            "-y",
+            "-e",
+            "trace=fsync",
+            "-o",
+            str(log),
+            sys.executable,
+            "-c",
+            FREEZE,
+            str(path),
+            str(source),
+        ],
+        input="again\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"<{path}/objects/pack>" in log.read_text()
 
 
 def test_what_a_crash_left_of_a_write_is_removed(path: Path, source: Path, store: CodeStore) -> None:
@@ -335,6 +447,25 @@ def test_a_damaged_object_is_never_written_out(tmp_path: Path, path: Path, store
     pack.write_bytes(whole[:100])
     with pytest.raises(StoreDamaged):
         CodeStore(path).checkout(tree, tmp_path / "work")
+
+
+def test_a_pack_whose_index_is_torn_is_in_nobody_elses_way(
+    tmp_path: Path, path: Path, source: Path, store: CodeStore
+) -> None:
+    lost = freeze(store, source)
+    (index,) = (path / "objects/pack").glob("*.idx")
+    index.chmod(0o644)
+    whole = index.read_bytes()
+    for broken in (b"", b"\xfftOc", whole[:300], whole[:1100] + bytes(20) + whole[1120:]):
+        index.write_bytes(broken)
+        again = CodeStore(path)
+        with pytest.raises(StoreDamaged, match=r"is missing; .*\.idx cannot be read"):
+            again.entries(lost)
+        write(tmp_path / "other", f"{len(broken)}.py")
+        again.checkout(freeze(again, tmp_path / "other"), tmp_path / f"work{len(broken)}")
+    assert freeze(again, source) == lost, "the same files are stored again, and mend it"
+    again.checkout(lost, tmp_path / "work")
+    assert contents(tmp_path / "work") == contents(source)
 
 
 def test_an_unknown_tree_is_damage(store: CodeStore, source: Path) -> None:
@@ -473,6 +604,9 @@ root = Path(sys.argv[2])
 listing = SimpleNamespace(files=tuple(sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())))
 store = CodeStore(Path(sys.argv[1]))
 for line in sys.stdin:
+    if line.strip() == "files":
+        print(store.store_files({"a": b"1", "b/c": b"2"}), flush=True)
+        continue
     if line.strip() == "touch":
         (root / "run.py").write_bytes(b"two")
     print(store.freeze(root, listing).tree, flush=True)
@@ -494,18 +628,20 @@ def test_a_freeze_syncs_pack_index_and_folder_and_an_unchanged_one_nothing(tmp_p
     command = ["strace", "-f", "-y", "-s", "64", "-e", "trace=fsync,fdatasync,syncfs,sync,rename,write"]
     done = subprocess.run(
         [*command, "-o", str(log), sys.executable, "-c", FREEZE, str(path), str(root)],
-        input="first\nagain\ntouch\n",
+        input="first\nagain\ntouch\nfiles\nfiles\n",
         capture_output=True,
         text=True,
         check=True,
     )
     calls = [line.split(None, 1)[1] for line in log.read_text().splitlines()]
     answers = [i for i, call in enumerate(calls) if any(f'"{tree}' in call for tree in done.stdout.split())]
-    assert len(answers) == 3
-    parts = (calls[: answers[0]], calls[answers[0] : answers[1]], calls[answers[1] : answers[2]])
-    first, again, touched = ([synced(call) for call in part if "sync" in call.partition("(")[0]] for part in parts)
-    assert again == []
-    assert touched == ["fsync tmp_pack", "fsync tmp_idx", "fsync pack"]
+    assert len(answers) == 5
+    parts = [calls[begin:end] for begin, end in zip([0, *answers], answers, strict=False)]
+    first, again, touched, files, same = (
+        [synced(call) for call in part if "sync" in call.partition("(")[0]] for part in parts
+    )
+    assert again == same == []
+    assert touched == files == ["fsync tmp_pack", "fsync tmp_idx", "fsync pack"]
     assert len(first) == 3 + 8  # making the repository is durable too
     renames = [i for i, call in enumerate(calls) if call.startswith("rename")]
     last_sync = max(i for i, call in enumerate(calls[: answers[0]]) if call.startswith("fsync"))

@@ -1,9 +1,10 @@
 """Which files below a source root are frozen.
 
 Inside a git work tree `git` says it (tracked, and untracked but not ignored); elsewhere, or without
-`git` on PATH, the folder is walked and the same ignore files are read. Only a user's global ignore
-file is git's alone. Submodules and nested repositories are listed by content, by their own rules.
-A file `.labignore`, written like `.gitignore`, leaves out more, also what git tracks.
+`git` on PATH, the folder is walked and the same ignore files are read. Submodules and nested
+repositories are listed by content, by their own rules. A file `.labignore`, written like
+`.gitignore`, leaves out more, also what git tracks. Folders without files are not listed: git has
+no word for them.
 """
 
 import fnmatch
@@ -12,14 +13,19 @@ import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Collection, Iterator, Sequence
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
+from typing import IO
 
-from dulwich.ignore import IgnoreFilter
-from dulwich.index import Index
 from msgspec import Struct
 
-from labrun.core.errors import CodeUnreadable
+from labrun.capture.ignore import GITIGNORE, LABIGNORE, Rules, WorkTree, work_tree_above
+from labrun.core.errors import CodeUnreadable, TooManyFiles
+from labrun.core.fullest import fullest
 
 NEVER = frozenset({".git", "__pycache__", "node_modules", ".ipynb_checkpoints"})
 """Folders (and files) of these names are never frozen; nor is a virtual environment or a lab's home."""
@@ -50,7 +56,12 @@ CREDENTIALS = (
 NO_CREDENTIALS = (".env.example", ".env.sample", ".env.template", ".env.dist", ".env.defaults", "*.py")
 """Exceptions from `CREDENTIALS`."""
 
+FILE_LIMIT = 200_000
+"""More files are no code; a folder of data was meant to be ignored."""
+
 _SHOWN = 5
+_COUNTING_S = 3.0
+_CHUNK_BYTES = 1 << 20
 
 
 class Listing(Struct, frozen=True):
@@ -82,21 +93,32 @@ def is_credential(path: str) -> bool:
     return looks_so and _PLAIN.match(name) is None
 
 
-def list_code(root: Path, only: Sequence[str] = ()) -> Listing:
+def list_code(
+    root: Path,
+    only: Sequence[str] = (),
+    without: Collection[str] = (),
+    limit_files: int = FILE_LIMIT,
+    counting_s: float = _COUNTING_S,
+) -> Listing:
     """List what is frozen of a source root. Blocks; one `git` process per repository.
 
     Args:
         root: Absolute path of the source root.
         only: When not empty, only these files or folders below it.
+        without: Files or folders below it that stay live, so are not listed.
+        limit_files: Most files a source root may have.
+        counting_s: How long files over the limit are counted, to name the fullest folders.
 
     Raises:
         CodeUnreadable: A folder cannot be read, or one of `only` is not there.
+        TooManyFiles: There are more than the limit; the fullest folders are named.
     """
-    search = _Search(os.fspath(root))
+    search = _Search(os.fspath(root), without, limit_files, counting_s)
     if only:
         search.take_only(only)
     else:
         search.take_repository("")
+    search.refuse_crowds()
     links = tuple(search.links_out())
     notices = (
         *_counted(search.special, "not frozen, neither file nor link"),
@@ -125,15 +147,22 @@ def _counted(names: Collection[str], what: str) -> list[str]:
 class _Search:
     """One listing in the making; names are relative to the root, `/` between them, no leading `./`."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, without: Collection[str], limit_files: int, counting_s: float) -> None:
         self.root = root
+        self._without = frozenset(name.strip("/") for name in without)
+        self._limit = limit_files
+        self._crowds: Counter[str] = Counter()
+        """Files over the limit, by folder; their names are not kept."""
+        self._counted = 0
+        self._counting_s = counting_s
+        self._count_until_s = 0.0
         self.files: set[str] = set()
         self.links: set[str] = set()
         self.special: set[str] = set()
         self.left_out: set[str] = set()
         self.notices: list[str] = []
         self._git = shutil.which("git")
-        self._folders: dict[str, bool] = {"": True}
+        self._folders: dict[str, bool] = {"": True, **dict.fromkeys(self._without, False)}
 
     def path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root
@@ -147,30 +176,56 @@ class _Search:
     def take_repository(self, folder: str) -> None:
         """Take what the rules of one repository (or of a folder without one) let through."""
         here = self.path(folder)
-        top = here if os.path.lexists(f"{here}/.git") else None if folder else _top_of(here)
-        names = self._ask_git(here) if top is not None and self._git is not None else None
-        if names is not None and (names or top == here):
-            names = [_below(folder, name) for name in names]
-            rules = _Rules(here, (".labignore",)) if self._has_labignore(here, names) else None
-        else:
-            # A root that an outer repository ignores as a whole (`*` of a dotfiles repository) is its own top.
-            rules = _Rules(top or here, (".gitignore", ".labignore"))
-            tracked = [_below(folder, name) for name in _tracked(top, here)] if top is not None else []
-            if top is not None and top != here and not tracked and rules.excludes_above(here):
-                rules = _Rules(here, (".gitignore", ".labignore"))
-            names = [*self._walk(folder, rules), *tracked]
-            rules = rules.only(".labignore") if tracked else None
+        top = here if os.path.lexists(f"{here}/.git") else None if folder else work_tree_above(here)
+        if top is None or self._git is None or not self._take_listed(folder, here, top):
+            self._take_walked(folder, here, top)
+
+    def _take_listed(self, folder: str, here: str, top: str) -> bool:
+        """Take what git lists; False when git does not, or ignores all of it."""
+        listing = _GitListing(str(self._git), here)
+        with listing:
+            names = [_below(folder, name) for name in islice(listing.names, self._limit + 1)]
+            is_whole = len(names) <= self._limit
+            if is_whole and not listing.is_good():
+                said = listing.said()[:1]
+                self.notices.append(f"git does not list {here}, labrun read the ignore files itself: {' '.join(said)}")
+                return False
+            if not names and top != here:
+                # A root that an outer repository ignores as a whole (`*` of a dotfiles repository) is its own top.
+                return False
+            is_labs = not is_whole or self._has_labignore(here, names)
+            rules = Rules(here, (LABIGNORE,)) if is_labs else None
+            self._take_all(chain(names, (_below(folder, name) for name in listing.names)), rules)
+            if not listing.is_good():
+                raise CodeUnreadable(here, f"git gave up listing it: {' '.join(listing.said()[:1])}")
+            if said := listing.said():
+                _refuse_closed(here)
+                self.notices.append(f"git: {said[0]}")
+        return True
+
+    def _take_walked(self, folder: str, here: str, top: str | None) -> None:
+        tree = WorkTree(top) if top is not None else None
+        rules = Rules(top or here, (GITIGNORE, LABIGNORE), tree)
+        tracked = [_below(folder, name) for name in tree.tracked(here)] if tree is not None else []
+        if top not in (None, here) and not tracked and rules.excludes_above(here):
+            rules = Rules(here, (GITIGNORE, LABIGNORE))
+        self._take_all(self._walk(folder, rules), None)
+        self._take_all(tracked, Rules(top or here, (LABIGNORE,)) if tracked else None)
+        if tree is not None and not tree.is_readable:
+            self.notices.append(f"the index of {tree.top} cannot be read: files it tracks and ignores are not frozen")
+
+    def _take_all(self, names: Iterable[str], rules: Rules | None) -> None:
         for name in names:
             if rules is None or not rules.excludes_with_parents(self.path(name)):
                 self._take(name)
 
     def _has_labignore(self, here: str, names: list[str]) -> bool:
-        return os.path.lexists(f"{here}/.labignore") or any(name.endswith("/.labignore") for name in names)
+        return os.path.lexists(f"{here}/{LABIGNORE}") or any(name.endswith(f"/{LABIGNORE}") for name in names)
 
     def _take(self, name: str) -> None:
         """Take one entry, if it is there and may be frozen."""
         folder, _, last = name.rpartition("/")
-        if last in NEVER or not self._is_open(folder):
+        if last in NEVER or not self._is_open(folder) or name in self._without:
             return
         try:
             mode = os.lstat(self.path(name)).st_mode
@@ -183,13 +238,36 @@ class _Search:
                 self.take_repository(name)
         elif is_credential(name):
             self.left_out.add(name)
-        elif stat.S_ISREG(mode):
+        elif stat.S_ISREG(mode) or stat.S_ISLNK(mode):
+            if len(self.files) >= self._limit and name not in self.files:
+                self._count(folder)
+                return
             self.files.add(name)
-        elif stat.S_ISLNK(mode):
-            self.files.add(name)
-            self.links.add(name)
+            if stat.S_ISLNK(mode):
+                self.links.add(name)
         else:
             self.special.add(name)
+
+    def _count(self, folder: str) -> None:
+        """Count a file over the limit; look at the clock now and then."""
+        if self._counted == 0:
+            self._count_until_s = time.monotonic() + self._counting_s
+        self._counted += 1
+        self._crowds[folder] += 1
+        if self._counted % 256 == 0 and time.monotonic() > self._count_until_s:
+            self.refuse_crowds(is_whole=False)
+
+    def refuse_crowds(self, *, is_whole: bool = True) -> None:
+        """Say which folders are fullest, when there are more files than the limit.
+
+        Raises:
+            TooManyFiles: There are.
+        """
+        if self._crowds:
+            for name in self.files:
+                self._crowds[name.rpartition("/")[0]] += 1
+            folders = [(shown(folder), count) for folder, count in fullest(self._crowds.items())]
+            raise TooManyFiles(shown(self.root), self._crowds.total(), self._limit, folders, is_whole=is_whole)
 
     def _is_open(self, folder: str) -> bool:
         """Whether files may be taken from a folder: a real one, no environment, no lab's home."""
@@ -210,38 +288,23 @@ class _Search:
         is_home = os.path.exists(f"{path}/home.json") and os.path.isdir(f"{path}/control")  # noqa: PTH110, PTH112  per folder
         return not is_home and not os.path.lexists(f"{path}/pyvenv.cfg")
 
-    def _ask_git(self, here: str) -> list[str] | None:
-        """Let git list a work tree; None when it will not (foreign owner, broken repository)."""
-        command = [str(self._git), "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", here]
-        command += ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        if done.returncode != 0:
-            self.notices.append(f"git does not list {here}, labrun read the ignore files itself: {' '.join(said[:1])}")
-            return None
-        if said:
-            _refuse_closed(here)
-            self.notices.append(f"git: {said[0]}")
-        return [os.fsdecode(name).rstrip("/") for name in dict.fromkeys(done.stdout.split(b"\0")) if name]
-
-    def _walk(self, folder: str, rules: "_Rules") -> Iterator[str]:
+    def _walk(self, folder: str, rules: Rules) -> Iterator[str]:
         pending = [folder]
         while pending:
             here = pending.pop()
             try:
                 with os.scandir(self.path(here)) as found:
-                    entries = list(found)
+                    for entry in found:  # one by one: a folder may hold millions
+                        name = _below(here, entry.name)
+                        is_folder = entry.is_dir(follow_symlinks=False)
+                        if entry.name in NEVER or rules.excludes(entry.path, is_folder=is_folder):
+                            continue
+                        if not is_folder or os.path.lexists(f"{entry.path}/.git"):
+                            yield name
+                        elif self._is_open(name):
+                            pending.append(name)
             except OSError as error:
                 raise CodeUnreadable(self.path(shown(here)), error.strerror or str(error)) from error
-            for entry in entries:
-                name = _below(here, entry.name)
-                is_folder = entry.is_dir(follow_symlinks=False)
-                if entry.name in NEVER or rules.excludes(entry.path, is_folder=is_folder):
-                    continue
-                if not is_folder or os.path.lexists(f"{entry.path}/.git"):
-                    yield name
-                elif self._is_open(name):
-                    pending.append(name)
 
     def links_out(self) -> Iterator[str]:
         """Links whose target lies outside the root, or nowhere frozen."""
@@ -268,14 +331,6 @@ def _below(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _top_of(here: str) -> str | None:
-    """The work tree a folder lies in."""
-    for folder in Path(here).parents:
-        if os.path.lexists(folder / ".git"):
-            return os.fspath(folder)
-    return None
-
-
 def _refuse_closed(here: str) -> None:
     """Name the folder git could not open; it only warns, and lists the rest."""
     for folder, folders, _ in os.walk(here):
@@ -286,90 +341,45 @@ def _refuse_closed(here: str) -> None:
                 raise CodeUnreadable(shown(path), "the folder cannot be read")
 
 
-def _git_folder(top: str) -> Path:
-    """Where a work tree keeps its index: `.git`, or what the file of that name points at."""
-    marker = Path(top, ".git")
-    if marker.is_file():
-        pointed = marker.read_text(errors="surrogateescape").removeprefix("gitdir:").strip()
-        return Path(top, pointed)
-    return marker
+class _GitListing:
+    """One `git ls-files` at work: names as they come, so that millions are never held at once."""
 
+    def __init__(self, git: str, here: str) -> None:
+        # core.ignorecase: a repository that came from a Mac has it set, and git would overlook `model.py` beside a
+        # tracked `Model.py` that is gone. core.fsmonitor: a program of the repository's choosing.
+        settings = ("-c", "core.fsmonitor=false", "-c", "core.ignorecase=false")
+        words = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        self._command = (git, "--no-optional-locks", *settings, "-C", here, *words)
+        self.names = self._read()
+        """Names relative to the folder; whoever stops may go on later."""
 
-def _tracked(top: str, here: str) -> list[str]:
-    """Names git tracks below a folder, read from the index; what cannot be read is not tracked.
+    def __enter__(self) -> "_GitListing":
+        self._said: IO[bytes] = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._said
+        )
+        return self
 
-    Source:
-        gitrepository-layout(5), index; gitignore(5): files already tracked are not affected.
-    """
-    try:
-        index = Index(os.fspath(_git_folder(top) / "index"))
-    except (OSError, ValueError, AssertionError, KeyError):
-        return []
-    prefix = os.fsencode(os.path.relpath(here, top) + "/") if here != top else b""
-    return [os.fsdecode(name[len(prefix) :]) for name in index if name.startswith(prefix)]
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.__exit__(None, None, None)
+        self._said.close()
 
+    def _read(self) -> Iterator[str]:
+        assert self._process.stdout is not None
+        last = rest = b""
+        while chunk := self._process.stdout.read(_CHUNK_BYTES):
+            *whole, rest = (rest + chunk).split(b"\0")
+            for name in whole:
+                if name != last:  # the three stages of a conflict are three in a row
+                    yield os.fsdecode(name).rstrip("/")
+                last = name
 
-class _Rules:
-    """Ignore files of a tree, read when their folder is looked at. All paths are absolute.
+    def is_good(self) -> bool:
+        """Whether git listed everything it could."""
+        return self._process.wait() == 0
 
-    Source:
-        gitignore(5): the last matching pattern decides, deeper files before outer ones, and nothing
-        below an excluded folder is looked at.
-    """
-
-    def __init__(self, top: str, names: tuple[str, ...]) -> None:
-        self._top = top
-        self._names = names
-        self._filters: dict[str, tuple[tuple[int, IgnoreFilter], ...]] = {}
-        self._excluded: dict[str, bool] = {}
-
-    def only(self, name: str) -> "_Rules":
-        """The same tree by one kind of ignore file."""
-        return _Rules(self._top, (name,))
-
-    def excludes(self, path: str, *, is_folder: bool) -> bool:
-        """Whether an entry is ignored, its parents being not."""
-        folder = path.rpartition("/")[0]
-        for skip, rules in reversed(self._at(folder)):
-            name = os.fsencode(path[skip:])
-            for pattern in reversed(rules.patterns):
-                if pattern.matches(name, is_folder):
-                    return pattern.is_exclude
-        return False
-
-    def excludes_above(self, folder: str) -> bool:
-        """Whether a folder, or one above it up to the top, is ignored."""
-        if len(folder) <= len(self._top):
-            return False
-        known = self._excluded.get(folder)
-        if known is None:
-            known = self.excludes_above(folder.rpartition("/")[0]) or self.excludes(folder, is_folder=True)
-            self._excluded[folder] = known
-        return known
-
-    def excludes_with_parents(self, path: str) -> bool:
-        """Whether a file, or a folder it lies in, is ignored."""
-        return self.excludes_above(path.rpartition("/")[0]) or self.excludes(path, is_folder=False)
-
-    def _at(self, folder: str) -> tuple[tuple[int, IgnoreFilter], ...]:
-        known = self._filters.get(folder)
-        if known is None:
-            if len(folder) <= len(self._top):
-                known, files = (), [Path(self._common(), "info/exclude")] if ".gitignore" in self._names else []
-            else:
-                known, files = self._at(folder.rpartition("/")[0]), []
-            files += [Path(folder, name) for name in self._names]
-            # a link is not followed, like git does
-            read = [IgnoreFilter.from_path(file) for file in files if file.is_file() and not file.is_symlink()]
-            known += tuple((len(folder) + 1, rules) for rules in read)
-            self._filters[folder] = known
-        return known
-
-    def _common(self) -> Path:
-        """Where the repository keeps what its work trees share."""
-        try:
-            own = _git_folder(self._top)
-            shared = own / "commondir"
-            return own / shared.read_text().strip() if shared.is_file() else own
-        except OSError:
-            return Path(self._top, ".git")
+    def said(self) -> list[str]:
+        """What git complained about."""
+        self._said.seek(0)
+        return self._said.read(_CHUNK_BYTES).decode(errors="replace").strip().splitlines()

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from labrun.store.folder import Folder
@@ -13,12 +13,13 @@ _SKIPPED = frozenset({"__pycache__"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def scan(folder: Folder, code: Mapping[str, Entry]) -> list[Artifact]:
+def scan(folder: Folder, code: Mapping[str, Entry], links: Collection[str] = ()) -> list[Artifact]:
     """List artifacts, sorted by path. Blocks; links are listed as links and never followed.
 
     Args:
         folder: The experiment's folder.
         code: The frozen tree `work/` was made from; a code file counts once it was changed.
+        links: Places below `work/` that were made links at the start.
 
     Files that vanish meanwhile are left out. Sockets, pipes and devices are no artifacts.
     """
@@ -26,7 +27,10 @@ def scan(folder: Folder, code: Mapping[str, Entry]) -> list[Artifact]:
     found = [_artifact(path[len(top) + 1 :], status) for path, status in _files(f"{top}/outputs")]
     work = f"{top}/work"
     for path, status in _files(work):
-        entry = code.get(path[len(work) + 1 :])
+        place = path[len(work) + 1 :]
+        if place in links and stat.S_ISLNK(status.st_mode):
+            continue
+        entry = code.get(place)
         if entry is None or not (is_untouched(status, entry) or _is_unchanged(path, status, entry)):
             found.append(_artifact(path[len(top) + 1 :], status))
     found.sort(key=lambda artifact: artifact.path)

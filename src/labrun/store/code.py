@@ -4,6 +4,7 @@ No filter, no line-end conversion; modes and links are kept. The hash of a tree 
 when they are submitted, executed and restored.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -11,7 +12,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -19,10 +19,11 @@ from dulwich.errors import ObjectFormatException
 from dulwich.objects import parse_tree
 from msgspec import Struct
 
-from labrun.core.errors import CodeUnreadable, DiskFull, StoreDamaged, TooBig
-from labrun.core.units import show_size
+from labrun.core.errors import CodeUnreadable, DiskFull, StoreDamaged
 from labrun.store.objects import BLOB, TREE, Objects, PackReader, PackWriter, hash_bytes, object_hash
-from labrun.store.working import FILE, FOLDER, LINK, PROGRAM, Entry, WorkingCopy, chunks_of
+from labrun.store.seen import SeenFiles, SeenRoot, look_of
+from labrun.store.source_folder import chunks_at, left_out, look, read_whole, reading, shown, too_big
+from labrun.store.working import FILE, FOLDER, LINK, PROGRAM, Entry, WorkingCopy
 
 LIMIT_BYTES = 200 * 2**20
 
@@ -30,7 +31,8 @@ _TRIES = 3
 _IN_MEMORY_BYTES = 4 * 2**20
 """Files up to here are read once; larger ones are read twice, to be hashed and to be stored."""
 _SETTLED_NS = 2 * 10**9
-_CACHED_FILES = 50_000
+_RETURN_S = 0.1
+"""How long a file that just vanished may take to come back: editors and atomic writers swap files."""
 _CACHED_ENTRIES = 20_000
 
 
@@ -61,17 +63,6 @@ class CheckedOut(Struct, frozen=True):
     """Files that differ from the tree and were left as they are."""
 
 
-class _Seen(Struct, frozen=True):
-    """A file as it was when it was hashed."""
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    device: int
-    blob: bytes
-
-
 _Item = tuple[str, int, bytes]
 """Name, mode, hash."""
 
@@ -79,12 +70,16 @@ _Item = tuple[str, int, bytes]
 class CodeStore:
     """Frozen code of a home. One freeze at a time, any number of checkouts; every method blocks."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seen: SeenFiles | None = None) -> None:
+        """Remember where it lies; nothing is opened yet.
+
+        Args:
+            path: The bare repository; made by the first freeze.
+            seen: What is known of source files, so that an unchanged folder costs a stat per file.
+        """
         self._objects = Objects(path)
         self._lock = threading.Lock()
-        self._seen: dict[str, _Seen] = {}
-        self._last: OrderedDict[str, tuple[list[_Item], bytes]] = OrderedDict()
-        """By root: what was frozen last, so that an unchanged folder costs a stat per file."""
+        self._seen = seen if seen is not None else SeenFiles(None)
         self._entries: OrderedDict[str, Mapping[str, Entry]] = OrderedDict()
         self._lock_entries = threading.Lock()
         self._is_prepared = False
@@ -94,74 +89,131 @@ class CodeStore:
 
         Raises:
             TooBig: The folder is over the limit; the largest files are named.
-            CodeUnreadable: A file vanished, cannot be read, or changed during each of three attempts to read it.
+            CodeUnreadable: A file cannot be read, or changed during each of three attempts to read it. One that
+                vanished is left out, and said.
             DiskFull: Nothing was stored.
         """
+        with self._writing("freezing code"):
+            return self._freeze(os.fspath(root), listing, limit_bytes)
+
+    def store_files(self, files: Mapping[str, bytes]) -> str:
+        """Store files that are in memory as a git tree; durable when this returns, nothing when all is there.
+
+        Args:
+            files: Content by path; `/` between folders, neither absolute nor with `.` or `..`.
+
+        Returns:
+            The hash of the tree.
+
+        Raises:
+            ValueError: A path is not one of a tree.
+            DiskFull: Nothing was stored.
+        """
+        for name in files:
+            if not all(map(_is_entry_name, name.split("/"))):
+                raise ValueError(f"no path of a tree: {name!r}")
+        with self._writing("storing what was submitted"):
+            writer = self._objects.writing()
+            try:
+                items = []
+                for name, content in files.items():
+                    blob = hash_bytes(BLOB, content)
+                    if blob not in writer and blob not in self._objects:
+                        writer.add(BLOB, blob, len(content), [content])
+                    items.append((name, FILE, blob))
+                tree = self._write_tree(_nested("", items), writer)
+                writer.finish()
+            finally:
+                writer.abandon()
+            return tree.hex()
+
+    @contextlib.contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """One writer at a time, in a repository that is there; a full disk is said as one."""
         with self._lock:
             try:
                 if not self._is_prepared:
                     self._objects.prepare()
                     self._is_prepared = True
-                return self._freeze(os.fspath(root), listing, limit_bytes)
+                yield
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise DiskFull(str(self._objects.path), "freezing code") from error
+                    raise DiskFull(str(self._objects.path), what) from error
                 raise
 
     def _freeze(self, root: str, listing: FileList, limit_bytes: int) -> Frozen:
-        found, notices = _look(root, listing.files)
+        found, special, gone = look(root, listing.files)
         size = sum(status.st_size for _, status in found)
         if size > limit_bytes:
-            raise _too_big(root, found, size, limit_bytes)
+            raise too_big(root, found, size, limit_bytes)
+        seen = self._seen.of(root)
         writer = self._objects.writing()
         try:
-            items = [self._store(root, name, status, writer) for name, status in found]
-            tree = self._tree(root, items, writer)
+            items, late = self._store_all(root, found, seen, writer)
+            if gone := [*gone, *late]:
+                # listed a moment ago: a temporary file that is over, or one that is being replaced
+                time.sleep(_RETURN_S)
+                back, _, gone = look(root, gone)
+                more, late = self._store_all(root, back, seen, writer)
+                items, gone = sorted(items + more), [*gone, *late]
+            if seen.items != items or seen.tree not in self._objects:
+                seen.tree = self._write_tree(_nested(root, items), writer)
             writer.finish()
         finally:
             writer.abandon()
-        self._last[root] = items, tree
-        self._last.move_to_end(root)
-        while len(self._last) > 1 and sum(len(items) for items, _ in self._last.values()) > _CACHED_FILES:
-            self._last.popitem(last=False)
-        return Frozen(tree.hex(), len(items), size, notices)
+        seen.items = items
+        seen.save()
+        self._seen.trim()
+        notices = (*left_out("neither file nor link", special), *left_out("it vanished just now", gone))
+        return Frozen(seen.tree.hex(), len(items), size, notices)
 
-    def _store(self, root: str, name: str, status: os.stat_result, writer: PackWriter) -> _Item:
+    def _store_all(
+        self, root: str, found: list[tuple[str, os.stat_result]], seen: SeenRoot, writer: PackWriter
+    ) -> tuple[list[_Item], list[str]]:
+        """Store what is new; give all items, and the names of files that are gone meanwhile."""
+        items, gone = [], []
+        for name, status in found:
+            try:
+                items.append(self._store(root, name, status, seen, writer))
+            except (FileNotFoundError, NotADirectoryError):
+                gone.append(name)
+        return items, gone
+
+    def _store(self, root: str, name: str, status: os.stat_result, seen: SeenRoot, writer: PackWriter) -> _Item:
         path = f"{root}/{name}"
         if stat.S_ISLNK(status.st_mode):
-            with _reading(path):
+            with reading(path):
                 target = os.fsencode(os.readlink(path))  # noqa: PTH115  the bytes matter
             blob = hash_bytes(BLOB, target)
             if blob not in writer and blob not in self._objects:
                 writer.add(BLOB, blob, len(target), [target])
             return name, LINK, blob
-        mode = PROGRAM if status.st_mode & stat.S_IXUSR else FILE
-        seen = self._seen.get(path)
-        if seen is not None and _is_same(seen, status) and (seen.blob in self._objects or seen.blob in writer):
-            return name, mode, seen.blob
+        known = seen.hash_of(name, look_of(status))
+        if known is not None and (known in self._objects or known in writer):
+            return name, PROGRAM if status.st_mode & stat.S_IXUSR else FILE, known
         for _ in range(_TRIES):
-            if (stored := self._store_file(path, writer)) is not None:
-                return name, mode, stored
-        raise CodeUnreadable(_shown(path), "it changes while it is read")
+            if (stored := self._store_file(path, name, seen, writer)) is not None:
+                return name, *stored
+        raise CodeUnreadable(shown(path), "it changes while it is read")
 
-    def _store_file(self, path: str, writer: PackWriter) -> bytes | None:
-        """Hash a file and store it when it is new; None when it changed meanwhile."""
-        with _reading(path):
+    def _store_file(self, path: str, name: str, seen: SeenRoot, writer: PackWriter) -> tuple[int, bytes] | None:
+        """Hash a file and store it when it is new; its mode and hash, or None when it changed meanwhile."""
+        with reading(path):
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             before = os.fstat(fd)
             if not stat.S_ISREG(before.st_mode):
                 return None
             started_ns = time.time_ns()
-            content = _read_whole(path, fd, before.st_size) if before.st_size <= _IN_MEMORY_BYTES else None
+            content = read_whole(path, fd, before.st_size) if before.st_size <= _IN_MEMORY_BYTES else None
             if content is not None and len(content) != before.st_size:
                 return None
             hashed = object_hash(BLOB, before.st_size)
-            for chunk in _chunks(path, fd) if content is None else (content,):
+            for chunk in chunks_at(path, fd) if content is None else (content,):
                 hashed.update(chunk)
             blob = hashed.digest()
             if blob not in writer and blob not in self._objects:
-                again = _chunks(path, fd) if content is None else (content,)
+                again = chunks_at(path, fd) if content is None else (content,)
                 if not writer.add(BLOB, blob, before.st_size, again):
                     return None
             after = os.fstat(fd)
@@ -169,27 +221,13 @@ class CodeStore:
             os.close(fd)
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             return None
-        self._remember(path, after, blob, started_ns)
-        return blob
-
-    def _remember(self, path: str, status: os.stat_result, blob: bytes, read_ns: int) -> None:
         # A file touched just before it was read may be touched again without a new time of change: the
         # clock of a file system ticks in milliseconds, on some in seconds.
-        if max(status.st_mtime_ns, status.st_ctime_ns) > read_ns - _SETTLED_NS:
-            self._seen.pop(path, None)
-            return
-        if len(self._seen) >= _CACHED_FILES:
-            for old in list(islice(self._seen, _CACHED_FILES // 2)):
-                del self._seen[old]
-        self._seen[path] = _Seen(
-            status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev, blob
-        )
-
-    def _tree(self, root: str, items: list[_Item], writer: PackWriter) -> bytes:
-        last = self._last.get(root)
-        if last is not None and last[0] == items and last[1] in self._objects:
-            return last[1]
-        return self._write_tree(_nested(root, items), writer)
+        if max(after.st_mtime_ns, after.st_ctime_ns) > started_ns - _SETTLED_NS:
+            seen.forget(name)
+        else:
+            seen.remember(name, look_of(after), blob)
+        return PROGRAM if after.st_mode & stat.S_IXUSR else FILE, blob
 
     def _write_tree(self, folder: "_Folder", writer: PackWriter) -> bytes:
         """Store a folder and all below it.
@@ -232,13 +270,25 @@ class CodeStore:
             raise StoreDamaged(str(self._objects.path), f"tree {tree}: {error}") from error
         for raw, mode, child in lines:
             name = os.fsdecode(raw)
-            if name in ("", ".", "..", ".git") or "/" in name:
+            if not _is_entry_name(name):
                 raise StoreDamaged(str(self._objects.path), f"tree {tree} has an entry named {name!r}")
             if mode == FOLDER:
                 yield from self._read_tree(reader, child.decode(), f"{folder}{name}/")
             else:
                 blob = child.decode()
                 yield f"{folder}{name}", Entry(mode, blob, reader.size(bytes.fromhex(blob)))
+
+    def blob(self, blob: str) -> bytes:
+        """The content of one file.
+
+        Raises:
+            StoreDamaged: It is not there, or not what its hash says.
+        """
+        with self._objects.reading() as reader:
+            content = reader.content(bytes.fromhex(blob))
+        if hash_bytes(BLOB, content).hex() != blob:
+            raise StoreDamaged(str(self._objects.path), f"file {blob} is not what its hash says")
+        return content
 
     def checkout(self, tree: str, destination: Path, *, keep_changed: bool = False) -> CheckedOut:
         """Write a tree's files, each verified against its hash; unsynced, may be repeated.
@@ -257,7 +307,11 @@ class CodeStore:
         with self._objects.reading() as reader:
             for name, entry in ordered:
                 writing.put(name, entry, reader)
-        return CheckedOut(len(entries), tuple(sorted(map(_shown, writing.kept))))
+        return CheckedOut(len(entries), tuple(sorted(map(shown, writing.kept))))
+
+
+def _is_entry_name(name: str) -> bool:
+    return name not in ("", ".", "..", ".git") and "/" not in name and "\0" not in name
 
 
 class _Folder:
@@ -285,67 +339,5 @@ def _nested(root: str, items: list[_Item]) -> _Folder:
         folder_of(parent).files[os.fsencode(last)] = mode, blob
     for path, folder in known.items():
         if not folder.files.keys().isdisjoint(folder.folders):
-            raise CodeUnreadable(_shown(f"{root}/{path}"), "a file became a folder while it was read")
+            raise CodeUnreadable(shown(f"{root}/{path}"), "a file became a folder while it was read")
     return top
-
-
-def _look(root: str, names: Sequence[str]) -> tuple[list[tuple[str, os.stat_result]], tuple[str, ...]]:
-    """Stat every file once; what is neither file nor link is left out, and said."""
-    found, special = [], []
-    for name in names:
-        with _reading(f"{root}/{name}"):
-            status = os.lstat(f"{root}/{name}")
-        if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
-            found.append((name, status))
-        else:
-            special.append(f"not frozen, neither file nor link: {_shown(name)}")
-    return found, tuple(special)
-
-
-def _too_big(root: str, found: list[tuple[str, os.stat_result]], size: int, limit: int) -> TooBig:
-    largest = sorted(found, key=lambda item: item[1].st_size, reverse=True)[:5]
-    listed = ", ".join(f"{_shown(name)} ({show_size(status.st_size)})" for name, status in largest)
-    line = f"/{_shown(largest[0][0])}"
-    hint = f"the largest are {listed}; a line such as `{line}` in .gitignore or .labignore leaves a file out"
-    details = [{"path": _shown(name), "size_bytes": status.st_size} for name, status in largest]
-    return TooBig(f"source folder `{_shown(root)}`", size, limit, hint, details)
-
-
-def _is_same(seen: _Seen, status: os.stat_result) -> bool:
-    return (seen.mtime_ns, seen.ctime_ns, seen.size, seen.inode, seen.device) == (
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_size,
-        status.st_ino,
-        status.st_dev,
-    )
-
-
-class _reading:  # noqa: N801  reads as a statement: `with _reading(path)`
-    """Turns a failure to read a source file into `CodeUnreadable`."""
-
-    __slots__ = ("_path",)
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise CodeUnreadable(_shown(self._path), error.strerror or str(error)) from error
-
-
-def _read_whole(path: str, fd: int, size: int) -> bytes:
-    with _reading(path):
-        return os.pread(fd, size + 1, 0)
-
-
-def _chunks(path: str, fd: int) -> Iterator[bytes]:
-    with _reading(path):
-        yield from chunks_of(fd)
-
-
-def _shown(name: str) -> str:
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,7 +1,7 @@
 """The folder of one experiment: where everything it is and did lies.
 
 labs/<lab>/<YYYY-MM>/<LABEL-slug>/
-    README.md  run_manifest.json  events.jsonl  notes.jsonl  work/  outputs/
+    README.md  run_manifest.json  events.jsonl  notes.jsonl  submitted/  work/  inputs/  outputs/
     attempts/<n>/  order.json  started  exit.json  seal.json
                    stdout.log  stderr.log  log.idx  usage.jsonl  metrics.jsonl
 """
@@ -104,6 +104,16 @@ class Folder:
     def work(self) -> Path:
         """The working copy the command runs in."""
         return self.path / "work"
+
+    @property
+    def submitted(self) -> Path:
+        """What was submitted beside the code: environment, packages, lock files, configuration, stdin."""
+        return self.path / "submitted"
+
+    @property
+    def inputs(self) -> Path:
+        """`$LAB_INPUT_PATH`: a link to each declared input."""
+        return self.path / "inputs"
 
     @property
     def outputs(self) -> Path:

@@ -67,6 +67,16 @@ class Home:
         return self.store / "env"
 
     @property
+    def submitted(self) -> Path:
+        """What was submitted beside the code, by content; read-only, experiments have hard links to it."""
+        return self.store / "submitted"
+
+    @property
+    def links(self) -> Path:
+        """Answers to what stays live, by source folder."""
+        return self.store / "links.json"
+
+    @property
     def control(self) -> Path:
         """Proof of life and death."""
         return self.state / "control"
@@ -166,7 +176,7 @@ def _make_alone(home: Home) -> bool:
     try:
         if home.facts.exists():
             return False
-        for folder in (home.labs, home.control, home.store, home.env):
+        for folder in (home.labs, home.control, home.store, home.env, home.submitted):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if home.state != home.root:
             if not home.mark.exists():
@@ -255,7 +265,7 @@ def open_home(root: Path, probe: Probe = file_system) -> Home:
             why = "its file system is mounted read-only" if is_mount else "you may not write there"
             raise HomeUnusable(str(folder), why, f"make it writable, or {_ELSEWHERE}")
     try:
-        for folder in (home.labs, home.control, home.store, home.env):
+        for folder in (home.labs, home.control, home.store, home.env, home.submitted):
             folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise HomeUnusable(str(root), f"{error.strerror}: {error.filename}", _ELSEWHERE) from error

@@ -15,8 +15,10 @@ import msgspec
 
 from labrun.core.errors import StoreDamaged
 from labrun.core.ids import label_number
+from labrun.store.search import build_search, facets_of
 from labrun.store.sql import queries
 from labrun.store.sql.calls import explain, fetch
+from labrun.wire.requests import Search
 from labrun.wire.responses import Experiment
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 _SQL = queries("index.sql")
 _SHOWN = msgspec.json.Decoder(Experiment)
-_IDENTITY = (1818322537, 1)
+_IDENTITY = (1818322537, 3)
 _ABOVE_ALL = 2**62
 _DAMAGE = (
     apsw.CorruptError,
@@ -86,8 +88,12 @@ class Index:
         number = label_number(shown.label)
         fetch(self._db, _SQL["forget"], number, shown.run_id)
         folded = shown.name.lower() if shown.name is not None else None
-        columns = (number, shown.run_id, shown.lab, shown.name, folded, shown.status, shown.folder)
-        fetch(self._db, _SQL["insert"], *columns, msgspec.json.encode(shown))
+        columns = (number, shown.run_id, shown.lab, shown.name, folded, shown.status, shown.folder, shown.definition)
+        fetch(self._db, _SQL["insert"], *columns, shown.queued_at.timestamp(), msgspec.json.encode(shown))
+        for facet in facets_of(shown):
+            fetch(self._db, _SQL["insert_facet"], facet, number)
+        for name, last in shown.metrics.items():
+            fetch(self._db, _SQL["insert_metric"], name, number, last)
 
     def remove(self, run_id: str) -> None:
         """Take an experiment out: it is open again."""
@@ -110,6 +116,10 @@ class Index:
     def by_folder(self, folder: str) -> Experiment | None:
         """By absolute folder."""
         return self._one("by_folder", folder)
+
+    def by_definition(self, definition: str, lab: str, limit: int = 20) -> list[Experiment]:
+        """Those of the same definition, newest first."""
+        return self._many("by_definition", definition, lab, limit) if definition else []
 
     def by_prefix(self, prefix: str, limit: int) -> list[Experiment]:
         """By the first characters of the run id, in order of ids."""
@@ -147,6 +157,16 @@ class Index:
         if status is not None:
             return self._many("page_by_status", lab, status, before, limit)
         return self._many("page", lab, before, limit)
+
+    def search(
+        self, lab: str, search: Search, *, limit: int, before_label_number: int | None = None
+    ) -> list[Experiment]:
+        """Give a page of what a search finds in a lab, newest first."""
+        query, values = build_search(search)
+        before = before_label_number if before_label_number is not None else _ABOVE_ALL
+        return self._guard(
+            lambda: [_SHOWN.decode(row[0]) for row in self._db.execute(query, (lab, before, *values, limit))]
+        )
 
     def counts(self, lab: str) -> dict[str, int]:
         """Experiments of a lab by status."""

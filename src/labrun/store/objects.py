@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from dulwich.errors import ChecksumMismatch
 from dulwich.object_format import SHA1
 from dulwich.pack import (
     Pack,
@@ -71,6 +72,9 @@ class Objects:
         self._places: dict[bytes, tuple[str, int]] = {}
         """Where each known object lies: pack (path without suffix) and offset."""
         self._loaded: set[str] = set()
+        self._damaged: dict[str, str] = {}
+        """Packs whose index cannot be read, with the reason: what only they hold counts as missing, and a freeze of
+        the same files stores it again."""
 
     def prepare(self) -> None:
         """Make the repository when it is not there, durably; remove what a crash left of a write."""
@@ -83,6 +87,10 @@ class Objects:
             (self.path / "HEAD").write_text("ref: refs/heads/main\n")  # last: it says that the rest is durable
             sync(self.path / "HEAD")
             sync(self.path)
+        else:
+            # a process that was killed between renaming its pack and syncing the folder left one that can be read
+            # and would be taken for stored
+            sync(self._packs)
         for leftover in self._packs.glob("tmp_*"):
             leftover.unlink(missing_ok=True)
 
@@ -101,14 +109,14 @@ class Objects:
             except OSError as error:
                 raise StoreDamaged(str(self._packs), error.strerror or str(error)) from error
             for pack in sorted(found):
-                try:
-                    index = load_pack_index(f"{pack}.idx", SHA1)
-                except (OSError, ValueError, AssertionError, KeyError, struct.error) as error:
-                    raise StoreDamaged(f"{pack}.idx", str(error)) from error
-                with contextlib.closing(index):
-                    for name, offset, _ in index.iterentries():
-                        self._places[bytes(name)] = (pack, offset)
                 self._loaded.add(pack)
+                try:
+                    with contextlib.closing(load_pack_index(f"{pack}.idx", SHA1)) as index:
+                        index.check()
+                        for name, offset, _ in index.iterentries():
+                            self._places[bytes(name)] = (pack, offset)
+                except (OSError, ValueError, AssertionError, KeyError, struct.error, ChecksumMismatch) as error:
+                    self._damaged[f"{pack}.idx"] = str(error)
             return bool(found)
 
     def place(self, name: bytes) -> tuple[str, int]:
@@ -118,7 +126,8 @@ class Objects:
             StoreDamaged: It is not there.
         """
         if name not in self:
-            raise StoreDamaged(str(self.path), f"object {name.hex()} is missing")
+            unread = "".join(f"; {index} cannot be read: {why}" for index, why in list(self._damaged.items())[:1])
+            raise StoreDamaged(str(self.path), f"object {name.hex()} is missing{unread}")
         return self._places[name]
 
     def writing(self) -> "PackWriter":

@@ -35,6 +35,7 @@ from labrun.store.chain import Link, append_links, find_links, open_chain
 from labrun.store.chain import append_cancelled as append_cancelled
 from labrun.store.evidence import Code, Environment, Piece, Seal, Superseded, read_seal, weigh, write_seal
 from labrun.store.folder import Folder
+from labrun.store.metric_summary import summary_at_end
 from labrun.store.verify import Finding as Finding
 from labrun.store.verify import verify_chain as verify_chain
 from labrun.store.verify import verify_folder as verify_folder
@@ -155,17 +156,28 @@ def _draft(job: SealJob) -> _Draft:
     write_views(folder, job.story, job.exit_record, job.artifacts, job.at)
     top = os.fspath(folder.path)
     evidence = {f"attempts/{job.attempt}/{name}": piece for name, piece in _evidence(here.path)}
+    evidence |= dict(_submitted(top))
     artifacts = {found.path: piece for found in job.artifacts if (piece := weigh(located(top, found.path))) is not None}
     content = write_seal(_seal(job, evidence, artifacts))
     _replace(here.seal, content)
     beside = (folder.readme, folder.manifest, folder.events, folder.notes)
-    files = [located(top, name) for name, piece in (evidence | artifacts).items() if not piece.link]
+    # what was submitted is synced where it is shared; only its names are new here
+    own = {name: piece for name, piece in (evidence | artifacts).items() if not name.startswith("submitted/")}
+    files = [located(top, name) for name, piece in own.items() if not piece.link]
     files += [os.fspath(path) for path in (*beside, here.seal) if path.exists()]
     parents = {top, f"{top}/attempts", os.fspath(here.path)}
-    for name in artifacts:
+    for name in (*artifacts, *evidence):
         parts = name.split("/")[:-1]
         parents.update(located(top, "/".join(parts[: i + 1])) for i in range(len(parts)))
     return _Draft(hashlib.sha256(content).hexdigest(), files, sorted(parents))
+
+
+def _submitted(top: str) -> Iterable[tuple[str, Piece]]:
+    for folder, _, names in os.walk(f"{top}/submitted"):
+        for name in sorted(names):
+            path = f"{folder}/{name}"
+            if (piece := weigh(path)) is not None:
+                yield written(path[len(top) + 1 :]), piece
 
 
 def _evidence(path: Path) -> Iterable[tuple[str, Piece]]:
@@ -218,7 +230,9 @@ def write_views(
 ) -> None:
     """Write README and manifest, each whole or not at all; unsynced."""
     record = to_builtins(exit_record) if exit_record is not None else None
-    facts = Facts(story=told, exit_record=record, artifacts=artifacts, at=at)
+    current = told.current
+    metrics = summary_at_end(folder.attempt(current.attempt), told.spec.metrics_from) if current is not None else None
+    facts = Facts(story=told, exit_record=record, artifacts=artifacts, at=at, metrics=metrics)
     _replace(folder.readme, readme.render(facts))
     _replace(folder.manifest, manifest.render(facts))
 

@@ -1,8 +1,8 @@
 -- name: schema
--- Version 1 of a cache: another version, or damage, and the file is made anew. `application_id` is "labi".
+-- Version 3 of a cache: another version, or damage, and the file is made anew. `application_id` is "labi".
 -- `shown` is the whole experiment as JSON, the columns before it are taken from it; `folded` is the name in lower case.
 PRAGMA application_id = 1818322537;
-PRAGMA user_version = 1;
+PRAGMA user_version = 3;
 CREATE TABLE experiments (
     label_number INTEGER PRIMARY KEY,
     run_id TEXT NOT NULL UNIQUE,
@@ -11,6 +11,8 @@ CREATE TABLE experiments (
     folded TEXT,
     status TEXT NOT NULL,
     folder TEXT,
+    definition TEXT,
+    queued REAL NOT NULL,
     shown BLOB NOT NULL
 ) STRICT;
 CREATE INDEX experiments_of_lab ON experiments (lab, label_number);
@@ -18,6 +20,18 @@ CREATE INDEX experiments_by_status ON experiments (lab, status, label_number);
 CREATE INDEX experiments_by_name ON experiments (name, lab) WHERE name IS NOT NULL;
 CREATE INDEX experiments_by_words ON experiments (lab, label_number, folded) WHERE folded IS NOT NULL;
 CREATE INDEX experiments_by_folder ON experiments (folder) WHERE folder IS NOT NULL;
+CREATE INDEX experiments_by_definition ON experiments (definition, lab, label_number) WHERE definition IS NOT NULL;
+-- What experiments are found by, as `tag:sky`, `group:g`, `user:ada`, `word:prior`; and what they measured.
+CREATE TABLE facets (facet TEXT NOT NULL, label_number INTEGER NOT NULL, PRIMARY KEY (facet, label_number))
+    STRICT, WITHOUT ROWID;
+CREATE INDEX facets_of ON facets (label_number);
+CREATE TABLE metrics (name TEXT NOT NULL, label_number INTEGER NOT NULL, last REAL NOT NULL,
+    PRIMARY KEY (name, label_number)) STRICT, WITHOUT ROWID;
+CREATE INDEX metrics_of ON metrics (label_number);
+CREATE TRIGGER found_out AFTER DELETE ON experiments BEGIN
+    DELETE FROM facets WHERE label_number = old.label_number;
+    DELETE FROM metrics WHERE label_number = old.label_number;
+END;
 CREATE TABLE counts (lab TEXT NOT NULL, status TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (lab, status))
     STRICT, WITHOUT ROWID;
 CREATE TRIGGER count_in AFTER INSERT ON experiments BEGIN
@@ -35,8 +49,16 @@ DELETE FROM experiments WHERE label_number = ? OR run_id = ?;
 
 -- name: insert
 -- One experiment as lists show it.
-INSERT INTO experiments (label_number, run_id, lab, name, folded, status, folder, shown)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO experiments (label_number, run_id, lab, name, folded, status, folder, definition, queued, shown)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: insert_facet
+-- One thing an experiment is found by.
+INSERT OR IGNORE INTO facets VALUES (?, ?);
+
+-- name: insert_metric
+-- One last value.
+INSERT OR REPLACE INTO metrics VALUES (?, ?, ?);
 
 -- name: set_consumed
 -- How many bytes of a lab's journal are folded in.
@@ -53,6 +75,10 @@ SELECT shown FROM experiments WHERE run_id = ?;
 -- name: by_label
 -- By label number.
 SELECT shown FROM experiments WHERE label_number = ?;
+
+-- name: by_definition
+-- Of the same definition, newest first.
+SELECT shown FROM experiments WHERE definition = ? AND lab = ? ORDER BY label_number DESC LIMIT ?;
 
 -- name: by_prefix
 -- By the first characters of a run id; the second value is the first text after all of them.

@@ -10,6 +10,7 @@ from msgspec import Struct
 from labrun.core import lifecycle
 from labrun.core.events import Status
 from labrun.core.story import Story
+from labrun.wire.metrics import MetricsView
 from labrun.wire.responses import Artifact
 
 
@@ -22,6 +23,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     artifacts: Sequence[Artifact] = ()
     at: datetime
     """When the artifacts were listed."""
+    metrics: MetricsView | None = None
+    """What the last attempt measured; None when nothing."""
 
     @property
     def status(self) -> Status:

@@ -7,12 +7,13 @@ Sizes that end in `_gb` are in units of 2**30 bytes, like the `8G` of a request.
 from typing import Any
 
 import msgspec
-from msgspec import to_builtins
+from msgspec import structs, to_builtins
 
 from labrun.core import lifecycle, story
 from labrun.core.endings import Ending, describe, exit_code_of, failure_mode_of
 from labrun.core.events import STEPS
 from labrun.core.story import AttemptStory
+from labrun.store.metric_summary import SHOWN_SERIES
 from labrun.store.views.facts import Facts
 
 SCHEMA_VERSION = 1
@@ -50,7 +51,8 @@ def build(facts: Facts) -> dict[str, Any]:
         "environment": _environment(facts),
         "datasets": [],
         "resources": _resources(facts),
-        "metrics": {},
+        "metrics": {one.name: one.last for one in facts.metrics.series} if facts.metrics else {},
+        "metric_summaries": _summaries(facts),
         "artifacts": {
             "discovery_time": facts.at,
             "files": [
@@ -71,6 +73,11 @@ def build(facts: Facts) -> dict[str, Any]:
         "attempts": [_attempt(attempt) for attempt in told.attempts],
         "damages": told.damages,
     }
+
+
+def _summaries(facts: Facts) -> dict[str, Any] | None:
+    told = facts.metrics
+    return to_builtins(structs.replace(told, series=told.series[:SHOWN_SERIES])) if told is not None else None
 
 
 def _ending(ending: Ending | None) -> dict[str, Any] | None:
