@@ -6,7 +6,7 @@ started, for about ten seconds; what must not happen twice carries a key or is n
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def quote(text: str) -> str:
 class Piece:
     """What one look at the logs brought."""
 
-    __slots__ = ("attempt", "body", "is_over", "segments", "stderr", "stdout")
+    __slots__ = ("attempt", "body", "gaps", "is_over", "segments", "stderr", "stdout", "times")
 
     def __init__(self, header: Json, body: bytes) -> None:
         self.body = body
@@ -46,6 +46,10 @@ class Piece:
         self.stderr: int = header["stderr"]
         self.is_over: bool = header["is_over"]
         self.attempt: int = header["attempt"]
+        self.gaps: list[Json] = header.get("gaps", [])
+        """What the quota cut out before a segment: stream, offset, size."""
+        self.times: list[tuple[str, int, float]] = header.get("times", [])
+        """Stream, end of a part, when it was written; only if asked for."""
         self.segments: list[tuple[str, int, bytes]] = []
         """Stream, offset in that stream, bytes; in order."""
         at = 0
@@ -82,11 +86,19 @@ class Client:
         """Hand in one experiment; the same key never makes a second one."""
         return self._post(f"/v1/labs/{self._lab}/experiments", request, key=key)
 
-    def experiments(
-        self, *, limit: int = 20, before: str | None = None, status: str | None = None, name: str | None = None
-    ) -> Json:
-        """One page of the lab's experiments, newest first."""
-        query = {"limit": limit, "before": before, "status": status, "name": name}
+    def survey(self, root: str) -> Json:
+        """What of a source root would not be frozen, and what was answered about it before."""
+        return self._post("/v1/survey", {"root": root}, may_repeat=True)
+
+    def experiments(self, *, limit: int = 20, before: str | None = None, **search: str | Sequence[str] | None) -> Json:
+        """One page of the lab's experiments, newest first.
+
+        Args:
+            limit: Most experiments of the page.
+            before: Label from the page before.
+            search: `status name group user since`, and lists `tag word metric`; everything given must hold.
+        """
+        query: dict[str, object] = {"limit": limit, "before": before, **search}
         return self._get(f"/v1/labs/{self._lab}/experiments{_query(query)}")
 
     def experiment(self, reference: str) -> Json:
@@ -103,6 +115,9 @@ class Client:
         wait_s: float = 0.0,
         limit_bytes: int = 65536,
         tail_bytes: int | None = None,
+        tail_lines: int | None = None,
+        since: float | None = None,
+        has_times: bool = False,
     ) -> Piece:
         """Bytes of each stream that has an offset; waits up to `wait_s` for the first."""
         query = {
@@ -112,9 +127,32 @@ class Client:
             "wait_s": wait_s or None,
             "limit_bytes": limit_bytes,
             "tail_bytes": tail_bytes,
+            "tail_lines": tail_lines,
+            "since": since,
+            "times": "true" if has_times else None,
         }
         reply = self._call("GET", self._of(reference) + "/logs" + _query(query), timeout_s=wait_s + _ANSWER_S)
         return Piece(json.loads(reply.headers["lab-log"]), reply.body)
+
+    def metrics(
+        self,
+        reference: str,
+        *,
+        names: Sequence[str] = (),
+        after: str | None = None,
+        attempt: int | None = None,
+        wait_s: float = 0.0,
+        limit_bytes: int = 2**20,
+    ) -> Json:
+        """Points in the order they were written, from a cursor on; waits up to `wait_s` for the first."""
+        query = {"after": after, "attempt": attempt, "wait_s": wait_s or None, "limit_bytes": limit_bytes}
+        target = self._of(reference) + "/metrics" + _query(query) + "".join(f"&names={quote(name)}" for name in names)
+        return _object(self._call("GET", target, timeout_s=wait_s + _ANSWER_S))
+
+    def metric_summary(self, reference: str, *, names: Sequence[str] = (), attempt: int | None = None) -> Json:
+        """Last, best, extremes, counts and a small curve of each metric, or of those named."""
+        words = [f"names={quote(name)}" for name in names] + ([f"attempt={attempt}"] if attempt is not None else [])
+        return self._get(self._of(reference) + "/metrics/summary" + ("?" + "&".join(words) if words else ""))
 
     def events(self, reference: str, *, after: int = 0, wait_s: float = 0.0) -> Json:
         """The journal from a line on."""
@@ -136,6 +174,11 @@ class Client:
     def resume(self, reference: str, *, by: str, variables: Mapping[str, str]) -> Json:
         """Let an ended experiment wait for its next attempt."""
         return self._post(self._of(reference) + "/resume", {"by": by, "variables": dict(variables)})
+
+    def restore(self, reference: str, destination: str) -> Json:
+        """Write an experiment's frozen code into a folder that is empty or new."""
+        target = self._of(reference) + "/restore"
+        return self._post(target, {"destination": destination}, timeout_s=3600.0)
 
     def status(self) -> Json:
         """One screen: what runs, what waits and why, what ended last."""
@@ -244,7 +287,10 @@ class Client:
 
 
 def _query(values: Mapping[str, object]) -> str:
-    pairs = [f"{name}={quote(str(value))}" for name, value in values.items() if value is not None]
+    pairs = []
+    for name, value in values.items():
+        several = value if isinstance(value, list | tuple) else [] if value is None else [value]
+        pairs += [f"{name}={quote(str(each))}" for each in several]
     return "?" + "&".join(pairs) if pairs else ""
 
 

@@ -10,6 +10,7 @@ from labrun import __version__
 from labrun.core.errors import LabError
 from labrun.server.bodies import check_body
 from labrun.server.errors import http_error, lab_error, unexpected
+from labrun.server.posted import PostedSchema
 from labrun.server.routes import ROUTES, Surrounding
 from labrun.worker.laboratory import Laboratory
 
@@ -26,6 +27,7 @@ def build_app(laboratory: Laboratory, surrounding: Surrounding) -> Litestar:
         exception_handlers={LabError: lab_error, HTTPException: http_error, Exception: unexpected},
         openapi_config=OpenAPIConfig(title="labrun", version=__version__, path="/schema", render_plugins=[]),
         request_max_body_size=BODY_LIMIT_BYTES,
+        plugins=[PostedSchema()],
         logging_config=None,
     )
     return Litestar.from_config(config)

@@ -10,6 +10,8 @@ from litestar import Request
 from litestar.exceptions import ClientException
 
 from labrun.core.errors import UnknownOption, nearest
+from labrun.server.posted import Posted
+from labrun.wire.requests import Submit
 
 
 async def check_body(request: Request[Any, Any, Any]) -> None:
@@ -26,7 +28,10 @@ async def check_body(request: Request[Any, Any, Any]) -> None:
         plain = msgspec.json.decode(await request.body())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ClientException(f"the body is not JSON: {error}") from error
-    check_fields(plain, field.annotation, "the body")
+    if field.annotation is not Posted:
+        check_fields(plain, field.annotation, "the body")
+    elif not Posted(plain).is_description:  # a description is checked as a whole, everything wrong with it at once
+        check_fields(plain, Submit, "the body")
 
 
 def check_fields(plain: object, type_: Any, where: str) -> None:

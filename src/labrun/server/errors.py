@@ -14,11 +14,14 @@ from labrun.core.errors import (
     InternalError,
     KeyReused,
     LabError,
+    NoSuchMetric,
     NotAllowedNow,
     NotFound,
+    NothingFrozen,
     RequestError,
     ServerStopping,
     TooBig,
+    TooManyFiles,
     WorldError,
 )
 from labrun.wire.responses import Problem
@@ -27,11 +30,14 @@ log = logging.getLogger(__name__)
 
 STATUS: dict[type[LabError], int] = {
     NotFound: 404,
+    NoSuchMetric: 404,
     AmbiguousReference: 409,
     NotAllowedNow: 409,
     KeyReused: 409,
     HomeBusy: 409,
     TooBig: 413,
+    TooManyFiles: 413,
+    NothingFrozen: 409,
     RequestError: 400,
     DiskFull: 507,
     ServerStopping: 503,

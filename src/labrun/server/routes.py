@@ -1,8 +1,10 @@
 """The table of routes. Router and OpenAPI document are made from it; a route only translates."""
 
 import asyncio
+import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Annotated, Any, cast
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -10,8 +12,11 @@ from litestar.datastructures import State
 from litestar.exceptions import ClientException
 from litestar.params import Parameter
 
+from labrun.core.errors import BadValue
 from labrun.core.events import Status
-from labrun.wire.requests import Cancel, Keys, Resume, Signal, Submit
+from labrun.server.posted import Posted, description_of, repeatable, submit_of
+from labrun.wire.metrics import MetricPage, MetricsView
+from labrun.wire.requests import Cancel, Comparison, Keys, MetricRange, Restore, Resume, Search, Signal, Survey
 from labrun.wire.responses import (
     Accepted,
     CapacityView,
@@ -21,16 +26,34 @@ from labrun.wire.responses import (
     ExperimentDetail,
     ExperimentPage,
     LogHeader,
+    Restored,
     ServerView,
     StatusView,
+    SurveyView,
     Typed,
 )
 from labrun.worker.laboratory import Laboratory
 from labrun.worker.logs import LogQuery
+from labrun.worker.metrics import MetricQuery
 
 Limit = Annotated[int, Parameter(ge=1, le=1000)]
 Wait = Annotated[float, Parameter(ge=0, le=60)]
 Offset = Annotated[int | None, Parameter(ge=0, lt=2**62)]
+
+
+def metric_range(text: str) -> MetricRange:
+    """Read `val_loss<0.3`.
+
+    Raises:
+        BadValue: It is no comparison with a number.
+    """
+    found = re.fullmatch(r"(.+?)(<=|>=|<|>|=)([^<>=]+)", text)
+    try:
+        if found is not None:
+            return MetricRange(found[1].strip(), cast("Comparison", found[2]), float(found[3]))
+    except ValueError:
+        pass
+    raise BadValue("metric", text, "a name, one of < <= > >= =, and a number, such as val_loss<0.3")
 
 
 class Surrounding(msgspec.Struct):
@@ -39,6 +62,8 @@ class Surrounding(msgspec.Struct):
     server_view: Callable[[], ServerView]
     diagnose: Callable[[], Diagnosis]
     leave: Callable[[], None]
+    resolve: Callable[[dict[str, Any]], tuple[dict[str, Any], tuple[str, ...]]]
+    """From a description to the plain `Submit` it means and what should be said; looks at the disk."""
 
 
 def laboratory_of(state: State) -> Laboratory:
@@ -53,13 +78,28 @@ def surrounding_of(state: State) -> Surrounding:
     return found
 
 
-@post("/v1/labs/{lab:str}/experiments", status_code=201)
-async def submit(request: Request[Any, Any, Any], state: State, lab: str, data: Submit) -> Accepted:
-    """Accept one experiment; the answer comes after it is durable."""
+@post("/v1/labs/{lab:str}/experiments", status_code=201, type_decoders=[(Posted.is_type, Posted.decode)])
+async def submit(request: Request[Any, Any, Any], state: State, lab: str, data: Posted) -> Accepted:
+    """Accept one experiment; the answer comes after it is durable.
+
+    The body is an experiment as people write it (the object of an experiment file; `name`, `script`,
+    `config`, `pod_type` and `timeout` suffice), or a `Submit` in which all of it is worked out.
+    """
     key = request.headers.get("idempotency-key")
     if key is not None and not 8 <= len(key) <= 128:
         raise ClientException("Idempotency-Key needs 8 to 128 characters")
-    return await laboratory_of(state).submit(lab, data, key)
+    if not data.is_description:
+        return await laboratory_of(state).submit(lab, submit_of(data.plain), key)
+    description = description_of(await request.body(), lab)
+    plain, notices = await asyncio.to_thread(surrounding_of(state).resolve, description)
+    accepted = await laboratory_of(state).submit(lab, repeatable(submit_of(plain), key), key)
+    return msgspec.structs.replace(accepted, notices=(*notices, *accepted.notices))
+
+
+@post("/v1/survey", status_code=200)
+async def survey(state: State, data: Survey) -> SurveyView:
+    """Say what of a source folder would not be frozen, and what was answered about it before."""
+    return await laboratory_of(state).survey(data.root)
 
 
 @get("/v1/labs/{lab:str}/experiments")
@@ -70,15 +110,33 @@ async def list_experiments(
     before: str | None = None,
     status: Status | None = None,
     name: str | None = None,
+    tag: list[str] | None = None,
+    group: str | None = None,
+    user: str | None = None,
+    word: list[str] | None = None,
+    since: datetime | None = None,
+    metric: list[str] | None = None,
+    parent: str | None = None,
 ) -> ExperimentPage:
-    """List experiments, newest first; `next` of one page is `before` of the next."""
-    return laboratory_of(state).page(lab, before=before, limit=limit, status=status, name=name)
+    """List experiments, newest first; `next` of one page is `before` of the next. `metric` is like `loss<0.3`."""
+    search = Search(
+        status=status,
+        name=name,
+        tags=tuple(tag or ()),
+        group=group,
+        user=user,
+        words=tuple(word or ()),
+        since=since if since is None or since.tzinfo is not None else since.replace(tzinfo=UTC),
+        metrics=tuple(map(metric_range, metric or ())),
+        parent=parent,
+    )
+    return laboratory_of(state).page(lab, search, before=before, limit=limit)
 
 
 @get("/v1/labs/{lab:str}/experiments/{reference:str}")
 async def show_experiment(state: State, lab: str, reference: str) -> ExperimentDetail:
     """Show everything about one experiment."""
-    return laboratory_of(state).detail(reference, lab)
+    return await laboratory_of(state).detail(reference, lab)
 
 
 @get("/v1/labs/{lab:str}/experiments/{reference:str}/events")
@@ -100,11 +158,49 @@ async def read_logs(
     wait_s: Wait = 0,
     limit_bytes: Annotated[int, Parameter(ge=1, le=2**20)] = 65536,
     tail_bytes: Offset = None,
+    tail_lines: Offset = None,
+    since: Annotated[float | None, Parameter(ge=0, lt=2**40)] = None,
+    times: bool = False,
 ) -> Response[bytes]:
-    """Give the bytes of each stream that has an offset; the header `Lab-Log` says how they divide."""
-    query = LogQuery(stdout, stderr, attempt, wait_s, limit_bytes, tail_bytes)
+    """Give the bytes of each stream that has an offset; the header `Lab-Log` says how they divide.
+
+    `tail_bytes`, `tail_lines` and `since` (Unix seconds) begin there instead, at the latest of those
+    given; with `times` the header says when what was written.
+    """
+    query = LogQuery(stdout, stderr, attempt, wait_s, limit_bytes, tail_bytes, tail_lines, since, times)
     body, header = await laboratory_of(state).logs(reference, lab, query)
     return Response(body, headers={"Lab-Log": _header(header)}, media_type="application/octet-stream")
+
+
+@get("/v1/labs/{lab:str}/experiments/{reference:str}/metrics")
+async def list_points(
+    state: State,
+    lab: str,
+    reference: str,
+    names: list[str] | None = None,
+    after: Annotated[str | None, Parameter(max_length=100)] = None,
+    attempt: Annotated[int | None, Parameter(ge=1)] = None,
+    wait_s: Wait = 0,
+    limit_bytes: Annotated[int, Parameter(ge=2**16, le=2**23)] = 2**20,
+) -> MetricPage:
+    """Give what was measured, in the order it was written; `next` of one page is `after` of the next.
+
+    `names` may be repeated. `limit_bytes` bounds what is read of the files; with `wait_s`, wait for more.
+    """
+    query = MetricQuery(tuple(names or ()), after, attempt, wait_s, limit_bytes)
+    return await laboratory_of(state).metrics(reference, lab, query)
+
+
+@get("/v1/labs/{lab:str}/experiments/{reference:str}/metrics/summary")
+async def sum_up_metrics(
+    state: State,
+    lab: str,
+    reference: str,
+    names: list[str] | None = None,
+    attempt: Annotated[int | None, Parameter(ge=1)] = None,
+) -> MetricsView:
+    """Sum up each metric of an attempt: last, best, extremes, counts, a small curve. `names` may be repeated."""
+    return await laboratory_of(state).metric_summary(reference, lab, attempt=attempt, names=tuple(names or ()))
 
 
 def _header(header: LogHeader) -> str:
@@ -133,6 +229,12 @@ async def type_keys(state: State, lab: str, reference: str, data: Keys) -> Typed
 async def resume(state: State, lab: str, reference: str, data: Resume) -> Experiment:
     """Let an ended experiment wait for its next attempt: same code, same configuration."""
     return await laboratory_of(state).resume(reference, lab, data)
+
+
+@post("/v1/labs/{lab:str}/experiments/{reference:str}/restore", status_code=200)
+async def restore(state: State, lab: str, reference: str, data: Restore) -> Restored:
+    """Write the code that was frozen into a folder on this host that is empty or new."""
+    return await laboratory_of(state).restore(reference, lab, data)
 
 
 @get("/v1/labs/{lab:str}/status")
@@ -179,14 +281,18 @@ async def reindex(state: State) -> dict[str, int]:
 
 ROUTES = (
     submit,
+    survey,
     list_experiments,
     show_experiment,
     list_events,
     read_logs,
+    list_points,
+    sum_up_metrics,
     cancel,
     signal,
     type_keys,
     resume,
+    restore,
     show_status,
     show_server,
     stop_server,

@@ -1,5 +1,6 @@
 """What clients send."""
 
+from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct, field
@@ -66,6 +67,47 @@ class Resume(Struct, frozen=True, omit_defaults=True):
     by: str
     variables: dict[str, str] = field(default_factory=dict)
     """The caller's environment now; that of the first attempt was deleted with its row."""
+
+
+class Restore(Struct, frozen=True):
+    """`POST …/{id}/restore`: write the frozen code into a folder."""
+
+    destination: str
+    """Absolute path of a folder that is empty or does not exist yet."""
+
+
+Comparison = Literal["<", "<=", ">", ">=", "="]
+
+
+class MetricRange(Struct, frozen=True):
+    """A bound for the last value of a metric."""
+
+    name: str
+    comparison: Comparison
+    value: float
+
+
+class Search(Struct, frozen=True, omit_defaults=True):
+    """Which experiments a list shows; everything given must hold."""
+
+    status: str | None = None
+    name: str | None = None
+    """In its name; upper and lower case are the same."""
+    tags: tuple[str, ...] = ()
+    group: str | None = None
+    user: str | None = None
+    words: tuple[str, ...] = ()
+    """In name, note, hypothesis, tags, group or command; whole words."""
+    since: datetime | None = None
+    """Queued then or later."""
+    metrics: tuple[MetricRange, ...] = ()
+    parent: str | None = None
+    """Run id of the experiment they follow from."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Nothing but status and name."""
+        return not (self.tags or self.group or self.user or self.words or self.since or self.metrics or self.parent)
 
 
 class Survey(Struct, frozen=True):

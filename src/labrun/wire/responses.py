@@ -5,8 +5,12 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from labrun.core.changes import Change
 from labrun.core.events import Status, Step, StepStatus
+from labrun.core.failure import Failure
 from labrun.core.resources import Request
+from labrun.core.spec import NotFrozen
+from labrun.wire.metrics import MetricsView
 
 
 class Problem(Struct, frozen=True):
@@ -16,6 +20,19 @@ class Problem(Struct, frozen=True):
     message: str
     hint: str | None = None
     details: object = None
+
+
+class ProgressView(Struct, frozen=True):
+    """What a running script's progress bar says, read from the end of its log."""
+
+    percent: float
+    """0 to 100."""
+    left_s: float | None
+    """The script's own estimate at that moment; null when it gives none."""
+    text: str
+    """The bar's line."""
+    written_at: datetime
+    """When the log was last written to: an old moment means that nothing moves."""
 
 
 class Experiment(Struct, frozen=True, kw_only=True):
@@ -53,8 +70,15 @@ class Experiment(Struct, frozen=True, kw_only=True):
     tree: str | None = None
     tags: tuple[str, ...] = ()
     group: str | None = None
+    hypothesis: str | None = None
+    parent: str | None = None
+    """Run id of the experiment it follows from."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Last finite values of its first fifty metrics, once it is sealed."""
     hint: str | None = None
     """A ready command that mends what made it fail, when one is sure."""
+    progress: ProgressView | None = None
+    """Only while it runs, and only if its log ends in a progress bar."""
 
 
 class StepView(Struct, frozen=True):
@@ -89,6 +113,27 @@ class Artifact(Struct, frozen=True):
     modified: datetime
 
 
+class ChangesView(Struct, frozen=True):
+    """What differs from the last success of the same definition or script."""
+
+    since: str
+    """Label of that success."""
+    changes: tuple[Change, ...]
+
+
+class FailureCard(Struct, frozen=True, kw_only=True):
+    """Everything that helps after a failure."""
+
+    failure: Failure
+    last_lines: tuple[str, ...]
+    """The last lines it wrote to stderr, else to stdout."""
+    peak_memory_bytes: int | None
+    memory_limit_bytes: int | None
+    hint: str | None
+    changes: ChangesView | None
+    """None when nothing of its kind ever succeeded."""
+
+
 class ExperimentDetail(Struct, frozen=True, kw_only=True):
     """`GET …/{id}`: everything about one experiment."""
 
@@ -107,8 +152,15 @@ class ExperimentDetail(Struct, frozen=True, kw_only=True):
     """Which limits are enforced, and by what; the others are only counted."""
     timeout_s: float | None
     grace_s: float
+    card: FailureCard | None = None
+    """After a failure."""
+    missing_outputs: tuple[str, ...] = ()
+    """Expected outputs that nothing matches."""
+    not_frozen: tuple[NotFrozen, ...] = ()
     has_terminal: bool = False
     """Started by `lab run -i`: somebody may attach to it."""
+    metrics: MetricsView | None = None
+    """What the last attempt measured, its first 1,000 metrics; null when nothing."""
 
 
 class Accepted(Struct, frozen=True):
@@ -123,6 +175,17 @@ class Accepted(Struct, frozen=True):
     """`experiment` is an earlier one; nothing new was accepted."""
 
 
+class Restored(Struct, frozen=True):
+    """Answer to a restore: the files are there, each checked against its hash."""
+
+    label: str
+    tree: str
+    destination: str
+    file_count: int
+    notices: tuple[str, ...] = ()
+    """What belonged to the run and is not among the files."""
+
+
 class Unfrozen(Struct, frozen=True):
     """A top-level entry of a source root that a snapshot leaves out."""
 
@@ -130,6 +193,8 @@ class Unfrozen(Struct, frozen=True):
     is_folder: bool
     size_bytes: int
     why: Literal["ignored", "too big"]
+    is_whole: bool = True
+    """False: counting stopped, `size_bytes` is the least it has."""
 
 
 class SurveyView(Struct, frozen=True):
@@ -168,6 +233,25 @@ class LogSegment(Struct, frozen=True):
     size: int
 
 
+class LogGap(Struct, frozen=True):
+    """What a log does not have any more: over its quota the middle was cut out."""
+
+    stream: str
+    offset: int
+    """The body goes on after the missing bytes that begin here."""
+    size: int
+
+
+class LogTime(Struct, frozen=True, array_like=True):
+    """When a part of the body was written, to the second; it reaches from the part before to `end`."""
+
+    stream: str
+    end: int
+    """Offset in the stream."""
+    written: float
+    """Unix seconds."""
+
+
 class LogHeader(Struct, frozen=True):
     """Header `Lab-Log` of `GET …/{id}/logs`, as JSON."""
 
@@ -179,6 +263,10 @@ class LogHeader(Struct, frozen=True):
     is_over: bool
     """The attempt ended and every byte up to its end has been sent."""
     attempt: int
+    gaps: tuple[LogGap, ...] = ()
+    """What was passed over because it is not there any more."""
+    times: tuple[LogTime, ...] = ()
+    """Given on request, in order for each stream."""
 
 
 class CapacityView(Struct, frozen=True):
