@@ -9,10 +9,15 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from labrun import __version__, settings
 from labrun.capture import host
+from labrun.capture.caller import Caller, host_name, process_settings, user_name
+from labrun.capture.placement import find_root, never_roots
+from labrun.capture.resolve import resolve
 from labrun.core.errors import LabError
+from labrun.core.layers import Layer, lay_over
 from labrun.engines.local.engine import LocalEngine
 from labrun.server.app import build_app
 from labrun.server.listen import Listener
@@ -22,6 +27,7 @@ from labrun.store.home import Home, init_home, lock_home
 from labrun.store.index import Index
 from labrun.store.queue.sqlite import SqliteQueue
 from labrun.store.reserve import ensure_room
+from labrun.store.seen import SeenFiles
 from labrun.wire.responses import Diagnosis, ServerView
 from labrun.worker.clock import SystemClock
 from labrun.worker.doctor import diagnose
@@ -99,13 +105,16 @@ class _Server:
         tasks: asyncio.TaskGroup,
     ) -> Parts:
         policy = WorkerPolicy(
-            poll_s=chosen.poll_s, code_limit_bytes=chosen.code_limit_bytes, log_quota_bytes=chosen.log_quota_bytes
+            poll_s=chosen.poll_s,
+            code_limit_bytes=chosen.code_limit_bytes,
+            code_limit_files=chosen.code_limit_files,
+            log_quota_bytes=chosen.log_quota_bytes,
         )
         return Parts(
             home=self._home,
             queue=queue,
             index=index,
-            code=CodeStore(self._home.code),
+            code=CodeStore(self._home.code, SeenFiles(self._home.store / "seen", host.boot_id())),
             engine=engine,
             clock=self._clock,
             capacity=host.capacity(chosen.slots),
@@ -129,7 +138,7 @@ class _Server:
         def diagnosis() -> Diagnosis:
             return diagnose(parts)
 
-        surrounding = Surrounding(server_view, diagnosis, self._leaving.set)
+        surrounding = Surrounding(server_view, diagnosis, self._leaving.set, self._resolve)
         listener = Listener(build_app(laboratory, surrounding), self._home.socket)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -147,6 +156,19 @@ class _Server:
         self._home.socket.unlink(missing_ok=True)
         laboratory.close()
         raise _Leave
+
+    def _resolve(self, description: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """What a description that came over HTTP means: nobody's process is behind it, so it is the server's own."""
+        root = self._home.root
+        variables, pods = settings.own_variables(), settings.pods(root)
+        start = Path(description["cwd"], description.get("script", ".")).resolve()
+        forbidden = never_roots(Path(variables.get("HOME") or "/"), root)
+        project = find_root(start.parent if "script" in description else start, forbidden, Path.exists)
+        layers = [*settings.layers(root, project), Layer(description, lambda field: f"`{field}`")]
+        merged = lay_over(layers, pods)
+        caller = Caller(Path("/"), variables, user_name(), host_name(), root, pods, process_settings())
+        found = resolve(merged.description, caller, place_of=lambda field: merged.origins.get(field, f"`{field}`"))
+        return found.request, found.notices
 
     async def _leave_when_idle(self, parts: Parts, listener: Listener, limit_s: float) -> None:
         idle_since = self._clock.monotonic_s()

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 from msgspec import structs
 
-from labrun.capture.listing import list_code
-from labrun.core import story
-from labrun.core.errors import BadValue, NoSuchScript
+from labrun.core import lifecycle, story
+from labrun.core.errors import BadValue
 from labrun.core.events import EVENT, ResumeRequested
 from labrun.core.ids import new_run_id
+from labrun.core.printed_metrics import reader_of
 from labrun.core.schedule import check_possible
 from labrun.core.spec import SPEC_VERSION, Spec
 from labrun.core.story import Story
@@ -21,20 +21,25 @@ from labrun.store.folder import Folder
 from labrun.store.journal import Journal
 from labrun.store.queue.protocol import NewRow, Row
 from labrun.wire.requests import Submit
+from labrun.wire.responses import Experiment
+from labrun.worker import lookup
 from labrun.worker.floor import OpenExperiment, accepted
 from labrun.worker.parts import Parts
+from labrun.worker.submitted import take_in
 
 NAME_LIMIT = 200
 LAB_LIMIT_BYTES = 64
 _ARGUMENT_LIMIT_BYTES = 131071  # MAX_ARG_STRLEN, execve(2): 32 pages of 4 KiB, terminating zero included
 
 
-async def accept(parts: Parts, lab: str, request: Submit, key: str | None) -> tuple[OpenExperiment | Row, list[str]]:
+async def accept(
+    parts: Parts, lab: str, request: Submit, key: str | None
+) -> tuple[OpenExperiment | Experiment | Row, list[str], bool]:
     """Accept one experiment durably.
 
     Returns:
-        The open experiment (or, when the idempotency key is an old one and the experiment is over,
-        its last row), and what the user should be told.
+        The experiment (its last row when the idempotency key is an old one and it is over), what the
+        user should be told, and whether it is an earlier one of the same definition.
 
     Raises:
         RequestError: The spec is wrong; nothing was changed.
@@ -42,9 +47,12 @@ async def accept(parts: Parts, lab: str, request: Submit, key: str | None) -> tu
     """
     spec = _ours(structs.replace(request.spec, lab=lab))
     _check(spec, request.variables, parts)
-    notices: list[str] = []
-    if spec.source.root is not None:
-        spec, notices = await asyncio.to_thread(_freeze, parts, spec)
+    if spec.metrics_from is not None:
+        reader_of(spec.metrics_from)
+    spec = _with_parent(parts, spec)
+    spec, notices = await asyncio.to_thread(take_in, parts, request, spec)
+    if request.duplicates == "reuse" and (earlier := similar(parts, spec, is_usable=True)) is not None:
+        return earlier, notices, True
     variables = msgspec.json.encode(dict(sorted(request.variables.items()))) if request.variables else None
     if variables is not None:
         digest = hashlib.sha256(variables).hexdigest()
@@ -62,13 +70,53 @@ async def accept(parts: Parts, lab: str, request: Submit, key: str | None) -> tu
     )
     known = parts.floor.get(row.run_id)
     if known is not None:
-        return known, notices
+        return known, notices, False
     if not is_new:
-        return row, notices
+        return row, notices, False
     experiment = OpenExperiment(row, story.open_story(accepted(row)))
     experiment.keep(accepted(row))
     parts.floor.add(experiment)
-    return experiment, [*notices, *_counted_only(parts, spec)]
+    return experiment, [*notices, *_counted_only(parts, spec)], False
+
+
+def similar(
+    parts: Parts, spec: Spec, *, run_id: str = "", is_usable: bool = False
+) -> OpenExperiment | Experiment | None:
+    """The newest other experiment of the same definition in this lab.
+
+    Args:
+        parts: The worker's world.
+        spec: Accepted, or about to be.
+        run_id: The one to leave out.
+        is_usable: Only one that may stand for it: on the same code, and neither failed nor cancelled.
+    """
+    for number in sorted(parts.floor.defined(spec.definition or ""), reverse=True):
+        found = parts.floor.by_label(number)
+        if found is None or found.run_id == run_id or found.row.spec.lab != spec.lab:
+            continue
+        is_good = lifecycle.status_of(found.story.state) not in ("failed", "cancelled")
+        if not is_usable or (is_good and found.row.spec.source.tree == spec.source.tree):
+            return found
+    for ended in parts.index.by_definition(spec.definition or "", spec.lab):
+        if ended.run_id != run_id and (
+            not is_usable or (ended.status == "succeeded" and ended.tree == spec.source.tree)
+        ):
+            return ended
+    return None
+
+
+def _with_parent(parts: Parts, spec: Spec) -> Spec:
+    """Resolve the reference of a parent to its run id.
+
+    Raises:
+        NotFound: There is no such experiment.
+        AmbiguousReference: There are several.
+    """
+    reference = spec.narrative.parent_run
+    if reference is None:
+        return spec
+    parent = lookup.find(parts, reference, spec.lab)
+    return structs.replace(spec, narrative=structs.replace(spec.narrative, parent_run=parent.run_id))
 
 
 async def reopen(parts: Parts, told: Story, folder: Path, variables: Mapping[str, str], by: str) -> OpenExperiment:
@@ -76,10 +124,8 @@ async def reopen(parts: Parts, told: Story, folder: Path, variables: Mapping[str
     check_variables(variables)
     attempt = told.state.attempt + 1
     content = msgspec.json.encode(dict(sorted(variables.items()))) if variables else None
-    spec = told.spec
-    if content is not None:
-        digest = hashlib.sha256(content).hexdigest()
-        spec = structs.replace(spec, surroundings=structs.replace(spec.surroundings, variables=digest))
+    digest = hashlib.sha256(content).hexdigest() if content is not None else None
+    spec = structs.replace(told.spec, surroundings=structs.replace(told.spec.surroundings, variables=digest))
     number = int(told.label.rpartition("-")[2])
     row = await parts.queue.reopen(
         Row(
@@ -107,8 +153,11 @@ async def reopen(parts: Parts, told: Story, folder: Path, variables: Mapping[str
 
 def _ours(spec: Spec) -> Spec:
     """Without what only the server may say: hashes become paths and objects of the store."""
-    source = structs.replace(spec.source, tree=None)
-    return structs.replace(spec, source=source, surroundings=structs.replace(spec.surroundings, variables=None))
+    source = structs.replace(spec.source, tree=None, links=(), import_path=None, not_frozen=())
+    surroundings = structs.replace(spec.surroundings, variables=None)
+    return structs.replace(
+        spec, source=source, surroundings=surroundings, configs=(), inputs=(), submitted=None, definition=None
+    )
 
 
 def _check(spec: Spec, variables: Mapping[str, str], parts: Parts) -> None:
@@ -120,7 +169,10 @@ def _check(spec: Spec, variables: Mapping[str, str], parts: Parts) -> None:
         raise BadValue("command", "", "a command with at least one word")
     source, interpreter = spec.source, spec.interpreter or ""
     words = (*spec.target.argv, spec.target.name, interpreter, source.root or "", source.cwd, *source.only)
-    for text in (*words, spec.lab, spec.name or "", spec.note or "", spec.user, spec.host):
+    told = spec.narrative
+    said = (told.hypothesis, told.context, told.intent, told.expected_outcome, told.parent_run, told.experiment_group)
+    texts = (*words, spec.lab, spec.name, spec.note, spec.user, spec.host, *said, *told.tags, *spec.expected_outputs)
+    for text in (text or "" for text in texts):
         if "\0" in text:
             raise BadValue("text", text, "text without NUL bytes")
     check_variables(variables)
@@ -140,10 +192,21 @@ def _check(spec: Spec, variables: Mapping[str, str], parts: Parts) -> None:
     cwd = Path(spec.source.cwd)
     if spec.source.cwd_is_live != cwd.is_absolute() or ".." in cwd.parts:
         raise BadValue("working directory", spec.source.cwd, "relative to the source root, or absolute when live")
+    if spec.source.is_live and not spec.source.cwd_is_live:
+        raise BadValue("working directory", spec.source.cwd, "absolute, for it runs live")
+    if (spec.stdin == "terminal") != (spec.terminal is not None):
+        raise BadValue("stdin", spec.stdin, "`terminal` together with the size of one")
+    if spec.seed is not None and spec.seed < 0:
+        raise BadValue("seed", spec.seed, "zero or more")
+    for glob in spec.expected_outputs:
+        if glob.startswith("/") or ".." in glob.split("/") or not glob:
+            raise BadValue("output", glob, "a pattern below the working folder or `outputs/`")
     for name in spec.source.only:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise BadValue("path", name, "below the source root")
-    for what, asked in (("CPUs", spec.resources.cpus), ("memory", spec.resources.memory_bytes)):
+    wanted = spec.resources
+    sizes = (("memory", wanted.memory_bytes), ("GPU memory", wanted.gpu_memory_bytes), ("disk", wanted.disk_bytes))
+    for what, asked in (("CPUs", wanted.cpus), *sizes):
         if asked is not None and asked < 1:
             raise BadValue(what, asked, "one or more")
     if spec.resources.gpu_count is not None and spec.resources.gpu_count < 0:
@@ -163,19 +226,6 @@ def check_variables(variables: Mapping[str, str]) -> None:
     for name, value in variables.items():
         if not name or "=" in name or "\0" in name or "\0" in value:
             raise BadValue("environment variable", name, "a name without = and NUL, and text without NUL")
-
-
-def _freeze(parts: Parts, spec: Spec) -> tuple[Spec, list[str]]:
-    root = Path(spec.source.root or "/")
-    if not root.is_dir():
-        raise NoSuchScript(str(root), "the source folder is not there", "submit from a folder that exists")
-    listing = list_code(root, spec.source.only)
-    frozen = parts.code.freeze(root, listing, parts.policy.code_limit_bytes)
-    notices = [*listing.notices, *frozen.notices]
-    if listing.left_out:
-        shown = ", ".join(listing.left_out[:5]) + (" …" if len(listing.left_out) > 5 else "")
-        notices.append(f"left out of the frozen code, it looks like credentials: {shown}")
-    return structs.replace(spec, source=structs.replace(spec.source, tree=frozen.tree)), notices
 
 
 def _counted_only(parts: Parts, spec: Spec) -> list[str]:

@@ -6,16 +6,24 @@ removed. Each can be repeated by run id; a crash anywhere only makes the next st
 
 import asyncio
 import logging
+from pathlib import Path
+from typing import NamedTuple
 
-from labrun.core.errors import HomeBusy
+from msgspec import structs
+
+from labrun.core.errors import HomeBusy, StoreDamaged
 from labrun.core.events import Checked
+from labrun.core.failure import Failure
 from labrun.core.ids import RunId
 from labrun.core.lifecycle import Checking, Completed
+from labrun.core.spec import Spec
 from labrun.engines.protocol import ExitRecord
 from labrun.store.artifacts import scan
 from labrun.store.folder import Folder
 from labrun.store.seal import Sealed, SealJob, seal_batch
+from labrun.store.search import last_values
 from labrun.wire.responses import Artifact
+from labrun.worker.failing import judge_end
 from labrun.worker.floor import OpenExperiment
 from labrun.worker.parts import Parts
 from labrun.worker.patience import is_passing, told
@@ -94,9 +102,9 @@ class Closing:
         for experiment in ended:
             ensure_folder(parts, experiment)
         unlisted = [experiment for experiment in ended if experiment.artifacts is None]
-        found = await asyncio.to_thread(self._scan, unlisted)
-        for experiment, artifacts in zip(unlisted, found, strict=True):
-            experiment.artifacts = artifacts
+        found = await asyncio.to_thread(self._look, unlisted)
+        for experiment, left in zip(unlisted, found, strict=True):
+            experiment.artifacts = artifacts = left.artifacts
             if not isinstance(experiment.story.state, Checking):
                 continue  # the event was written before a crash, the list was not kept
             size = sum(artifact.size_bytes for artifact in artifacts)
@@ -106,6 +114,9 @@ class Closing:
                     attempt=experiment.row.attempt,
                     artifact_count=len(artifacts),
                     artifact_bytes=size,
+                    missing_outputs=left.missing_outputs,
+                    failure=left.failure,
+                    hint=left.hint,
                 )
             )
         for experiment in ended:
@@ -114,18 +125,31 @@ class Closing:
         sealed = await asyncio.to_thread(seal_batch, jobs)
         await self._forget(ended, sealed)
 
-    def _scan(self, experiments: list[OpenExperiment]) -> list[tuple[Artifact, ...]]:
-        found: list[tuple[Artifact, ...]] = []
-        for experiment in experiments:
-            folder, tree = experiment.folder, experiment.row.spec.source.tree
-            code = self._parts.code.entries(tree) if tree is not None else {}
-            found.append(tuple(scan(folder, code)) if folder is not None else ())
-        return found
+    def _look(self, experiments: list[OpenExperiment]) -> list["_Left"]:
+        """See what each of them left behind; blocks."""
+        return [self._look_at(experiment) for experiment in experiments]
+
+    def _look_at(self, experiment: OpenExperiment) -> "_Left":
+        folder, spec = experiment.folder, experiment.row.spec
+        ending = experiment.story.ending
+        if folder is None or ending is None:
+            return _Left()
+        try:
+            code = self._parts.code.entries(spec.source.tree) if spec.source.tree is not None else {}
+        except StoreDamaged as error:  # then all of `work/` is listed and sealed: more than it wrote, and nothing lost
+            log.warning("frozen code is damaged", extra={"run": experiment.attempt, "why": str(error)})
+            code = {}
+        artifacts = tuple(scan(folder, code, {link.place for link in spec.source.links}))
+        memory_bytes = self._parts.capacity.memory_bytes
+        failure, hint = judge_end(folder, experiment.row.attempt, spec, ending, experiment.exit_record, memory_bytes)
+        return _Left(artifacts, _missing(folder, spec), failure, hint)
 
     async def _forget(self, ended: list[OpenExperiment], sealed: list[Sealed]) -> None:
         parts = self._parts
+        values = await asyncio.to_thread(lambda: [_last_values(experiment) for experiment in ended])
+        shown = [present(parts, experiment, is_sealed=True) for experiment in ended]
         parts.index.apply(
-            [present(parts, experiment, is_sealed=True) for experiment in ended],
+            [structs.replace(one, metrics=last) for one, last in zip(shown, values, strict=True)],
             consumed={str(mark.chain): mark.chain_end for mark in sealed},
         )
         await parts.queue.remove([experiment.run_id for experiment in ended])
@@ -134,6 +158,32 @@ class Closing:
             drop(parts, experiment.run_id)
             self._pauses_s.pop(experiment.run_id, None)
             log.info("experiment sealed", extra={"run": experiment.attempt})
+
+
+def _last_values(experiment: OpenExperiment) -> dict[str, float]:
+    return last_values(experiment.folder) if experiment.folder is not None else {}
+
+
+class _Left(NamedTuple):
+    """What an attempt left behind."""
+
+    artifacts: tuple[Artifact, ...] = ()
+    missing_outputs: tuple[str, ...] = ()
+    failure: Failure | None = None
+    hint: str | None = None
+
+
+def _missing(folder: Folder, spec: Spec) -> tuple[str, ...]:
+    """Expected outputs that nothing matches, neither where it ran nor in `outputs/`."""
+    cwd = Path(spec.source.cwd) if spec.source.cwd_is_live else folder.work / spec.source.cwd
+    return tuple(glob for glob in spec.expected_outputs if not any(_has(top, glob) for top in (cwd, folder.outputs)))
+
+
+def _has(top: Path, glob: str) -> bool:
+    try:
+        return next(top.glob(glob), None) is not None
+    except (OSError, ValueError, IndexError):
+        return False  # no pattern Python knows: nothing can match it
 
 
 def seal_job(parts: Parts, experiment: OpenExperiment) -> SealJob:

@@ -6,7 +6,7 @@ picture in one process, owned by one event loop. Sealed experiments leave it.
 
 import bisect
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -172,6 +172,8 @@ class Floor:
         self._waiting: Counter[tuple[str, Status]] = Counter()
         """Those in the line by lab and status; their status cannot change while they are."""
         self._variables: Counter[str] = Counter()
+        self._defined: dict[str, set[int]] = {}
+        """Label numbers by definition."""
         self.bell = Bell()
         """Rings when anything was added, ended or dropped."""
 
@@ -206,6 +208,8 @@ class Floor:
         self._by_label[experiment.row.label_number] = experiment.run_id
         bisect.insort(self._labels, experiment.row.label_number)
         self._variables[experiment.row.spec.surroundings.variables or ""] += 1
+        if (definition := experiment.row.spec.definition) is not None:
+            self._defined.setdefault(definition, set()).add(experiment.row.label_number)
         if experiment.is_waiting:
             self._join_line(experiment)
         elif experiment.is_live:
@@ -214,6 +218,10 @@ class Floor:
             self._over[experiment.run_id] = experiment
         self.bell.ring()
 
+    def defined(self, definition: str) -> Collection[int]:
+        """Label numbers of open experiments of one definition."""
+        return self._defined.get(definition, ())
+
     def drop(self, run_id: RunId) -> None:
         """Forget an experiment whose record is sealed, or which was cancelled while it waited."""
         experiment = self._open.pop(run_id, None)
@@ -221,6 +229,11 @@ class Floor:
             del self._by_label[experiment.row.label_number]
             del self._labels[bisect.bisect_left(self._labels, experiment.row.label_number)]
             _take_one(self._variables, experiment.row.spec.surroundings.variables or "")
+            definition = experiment.row.spec.definition or ""
+            if (same := self._defined.get(definition)) is not None:
+                same.discard(experiment.row.label_number)
+                if not same:
+                    del self._defined[definition]
             self._leave_line(experiment)
             self._live.pop(run_id, None)
             self._over.pop(run_id, None)

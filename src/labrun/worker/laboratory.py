@@ -1,18 +1,24 @@
 """The worker as the server sees it: what can be asked of a home, one method each."""
 
+import asyncio
 import itertools
 from collections import Counter
 from pathlib import Path
 
-from msgspec import to_builtins
+from msgspec import structs, to_builtins
 
+from labrun.capture.survey import survey
 from labrun.core.errors import BadValue, NotAllowedNow, NotFound
 from labrun.core.ids import RunId, attempt_id, label_number
+from labrun.core.spec import Source
+from labrun.core.story import Story
 from labrun.store.folder import Folder
 from labrun.store.journal import Journal
 from labrun.store.queue.protocol import Row
+from labrun.store.remembered_links import remembered
 from labrun.store.seal import read_artifacts, seal_digests
-from labrun.wire.requests import Cancel, Keys, Resume, Submit
+from labrun.wire.metrics import MetricPage, MetricsView
+from labrun.wire.requests import Cancel, Keys, Restore, Resume, Search, Submit
 from labrun.wire.responses import (
     Accepted,
     CapacityView,
@@ -20,19 +26,27 @@ from labrun.wire.responses import (
     Experiment,
     ExperimentDetail,
     ExperimentPage,
+    FailureCard,
     LogHeader,
+    Restored,
+    SurveyView,
     Typed,
 )
 from labrun.worker import accept, cancel, lookup
+from labrun.worker.changes import changes_since_success
 from labrun.worker.closing import Closing
 from labrun.worker.dispatch import Dispatcher
+from labrun.worker.failing import last_lines
 from labrun.worker.floor import OpenExperiment
 from labrun.worker.logs import FileWatch, LogQuery, LogReader
+from labrun.worker.metrics import MetricBook, MetricQuery
 from labrun.worker.parts import Parts
 from labrun.worker.patience import keep_going
 from labrun.worker.present import detail, detail_of_waiting, present
+from labrun.worker.progress import ProgressReader
 from labrun.worker.recover import recover
 from labrun.worker.reindex import catch_up, rebuild
+from labrun.worker.restore import check_destination, restore
 from labrun.worker.watch import Watch
 
 _SHOWN_WAITING = 20
@@ -50,6 +64,8 @@ class Laboratory:
         self._closing = Closing(parts)
         self._files = FileWatch()
         self._log_reader = LogReader(self._files)
+        self._progress = ProgressReader()
+        self._metrics = MetricBook(self._files)
 
     async def open(self) -> None:
         """Catch up with what a crash left undone, then start the loops."""
@@ -71,8 +87,23 @@ class Laboratory:
 
     async def submit(self, lab: str, request: Submit, key: str | None) -> Accepted:
         """Accept one experiment durably."""
-        taken, notices = await accept.accept(self.parts, lab, request, key)
-        return Accepted(self._show(taken) if not isinstance(taken, Row) else self._of_old_row(taken), tuple(notices))
+        taken, notices, is_reused = await accept.accept(self.parts, lab, request, key)
+        shown = self._of_old_row(taken) if isinstance(taken, Row) else self._show(taken)
+        earlier = None
+        if isinstance(taken, OpenExperiment) and not is_reused and request.duplicates != "new":
+            earlier = accept.similar(self.parts, taken.row.spec, run_id=taken.run_id)
+        return Accepted(shown, tuple(notices), self._show(earlier) if earlier is not None else None, is_reused)
+
+    async def survey(self, root: str) -> SurveyView:
+        """Say what of a source folder would not be frozen, and what was answered about it before."""
+        if not Path(root).is_absolute() or not await asyncio.to_thread(Path(root).is_dir):
+            raise BadValue("folder", root, "an absolute path of a folder that is there")
+        known = remembered(self.parts.home.links, root)
+        if known is not None:
+            return SurveyView(True, known, ())
+        policy = self.parts.policy
+        found = await asyncio.to_thread(survey, Path(root), policy.code_limit_bytes, policy.code_limit_files)
+        return SurveyView(False, (), found)
 
     def _of_old_row(self, row: Row) -> Experiment:
         ended = self.parts.index.get(row.run_id)
@@ -91,29 +122,46 @@ class Laboratory:
     def _show(self, found: OpenExperiment | Experiment) -> Experiment:
         if isinstance(found, Experiment):
             return found
-        return present(self.parts, found, head_reason=self._dispatcher.reason)
+        return self._progress.shown(found, present(self.parts, found, head_reason=self._dispatcher.reason))
 
-    def detail(self, reference: str, lab: str) -> ExperimentDetail:
+    async def detail(self, reference: str, lab: str) -> ExperimentDetail:
         """Show everything about one experiment."""
+        metrics = await self._metrics.recorded(self.find(reference, lab))
         found = self.find(reference, lab)
         shown = self._show(found)
         if isinstance(found, OpenExperiment):
-            seals = seal_digests(found.folder) if found.folder is not None else {}
-            return detail(shown, found.story, found.artifacts or (), seals)
-        if shown.folder is None:
+            told, folder, artifacts = found.story, found.folder, found.artifacts or ()
+        elif shown.folder is None:
             return detail_of_waiting(shown)
-        told, folder = lookup.read_story(shown), Folder(Path(shown.folder))
-        return detail(shown, told, read_artifacts(folder), seal_digests(folder))
+        else:
+            told, folder = lookup.read_story(shown), Folder(Path(shown.folder))
+            artifacts = read_artifacts(folder)
+        seals = seal_digests(folder) if folder is not None else {}
+        card = await asyncio.to_thread(self._card, told, folder) if folder is not None else None
+        return structs.replace(detail(shown, told, artifacts, seals), metrics=metrics, card=card)
 
-    def page(self, lab: str, *, before: str | None, limit: int, status: str | None, name: str | None) -> ExperimentPage:
+    def _card(self, told: Story, folder: Folder) -> FailureCard | None:
+        current = told.current
+        if current is None or current.failure is None:
+            return None
+        return FailureCard(
+            failure=current.failure,
+            last_lines=last_lines(folder, current.attempt),
+            peak_memory_bytes=current.failure.peak_memory_bytes,
+            memory_limit_bytes=told.spec.resources.memory_bytes,
+            hint=current.hint,
+            changes=changes_since_success(self.parts, told, folder),
+        )
+
+    def page(self, lab: str, search: Search, *, before: str | None, limit: int) -> ExperimentPage:
         """List a lab, newest first."""
         last = label_number(before) if before is not None else None
         if before is not None and last is None:
             raise BadValue("cursor", before, "a label, as `next` of the page before")
-        shown = lookup.page(
-            self.parts, lab, before=last, limit=limit, status=status, name=name, reason=self._dispatcher.reason
-        )
-        return ExperimentPage(tuple(shown), shown[-1].label if len(shown) == limit else None)
+        shown = lookup.page(self.parts, lab, search, before=last, limit=limit, reason=self._dispatcher.reason)
+        opened = ((one, self.parts.floor.get(one.run_id) if one.step == "running" else None) for one in shown)
+        moving = tuple(self._progress.shown(found, one) if found is not None else one for one, found in opened)
+        return ExperimentPage(moving, shown[-1].label if len(shown) == limit else None)
 
     async def cancel(self, reference: str, lab: str, request: Cancel) -> Experiment:
         """Ask an experiment to stop; durable when this returns.
@@ -179,6 +227,23 @@ class Laboratory:
         opened = await accept.reopen(self.parts, told, Path(shown.folder), request.variables, request.by)
         return self._show(opened)
 
+    async def restore(self, reference: str, lab: str, request: Restore) -> Restored:
+        """Write an experiment's frozen code into a folder that is empty or new.
+
+        Raises:
+            NothingFrozen: It was submitted without a source folder.
+        """
+        found = self.find(reference, lab)
+        source: Source | None = None
+        if isinstance(found, OpenExperiment):
+            source = found.row.spec.source
+        elif found.folder is not None:
+            source = lookup.read_story(found).spec.source
+        # one that was cancelled while it waited has no folder; its code is kept all the same
+        tree = source.tree if source is not None else self._show(found).tree
+        label, destination = self._show(found).label, check_destination(request.destination)
+        return await asyncio.to_thread(restore, self.parts.code, label, tree, source, destination)
+
     async def _wait_sealed(self, experiment: OpenExperiment) -> None:
         floor = self.parts.floor
         await floor.bell.wait_for(lambda: floor.get(experiment.run_id) is None, 10.0)
@@ -198,6 +263,16 @@ class Laboratory:
     async def logs(self, reference: str, lab: str, query: LogQuery) -> tuple[bytes, LogHeader]:
         """Give what the streams hold from the offsets on, waiting for more when there is none."""
         return await self._log_reader.read(self.find(reference, lab), query)
+
+    async def metrics(self, reference: str, lab: str, query: MetricQuery) -> MetricPage:
+        """Give the points of one attempt from a cursor on, waiting for more when there is none."""
+        return await self._metrics.page(self.find(reference, lab), query)
+
+    async def metric_summary(
+        self, reference: str, lab: str, *, attempt: int | None, names: tuple[str, ...]
+    ) -> MetricsView:
+        """Sum up what one attempt measured, with a curve of each metric."""
+        return await self._metrics.summary(self.find(reference, lab), attempt, names, has_curve=True)
 
     def status(self, lab: str) -> tuple[list[Experiment], list[Experiment], list[Experiment]]:
         """Show what runs, the head of what waits, and what ended last, of one lab."""

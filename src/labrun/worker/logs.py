@@ -10,8 +10,10 @@ from inotify_simple import INotify, flags
 from msgspec import Struct
 
 from labrun.core.errors import BadValue
-from labrun.store.folder import Folder
-from labrun.wire.responses import Experiment, LogHeader, LogSegment
+from labrun.store.folder import AttemptFolder, Folder
+from labrun.store.log_file import has_holes, line_begin, read_piece, size_of, tail_begin, written_at
+from labrun.store.log_index import LogIndex
+from labrun.wire.responses import Experiment, LogGap, LogHeader, LogSegment, LogTime
 from labrun.worker.bell import Bell
 from labrun.worker.floor import OpenExperiment
 
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _BLIND_LOOK_S = 0.1
 """Pause between two looks when the files cannot be watched (limit of watches reached)."""
+_TIMES_LIMIT = 200
+"""Moments told of each stream and answer; a piece that has more is cut shorter, for they travel in a header."""
 
 
 class LogQuery(Struct, frozen=True):
@@ -31,6 +35,12 @@ class LogQuery(Struct, frozen=True):
     limit_bytes: int = 65536
     tail_bytes: int | None = None
     """Start this far before the end instead of at the offsets."""
+    tail_lines: int | None = None
+    """Start with the last lines."""
+    since: float | None = None
+    """Start with the line that was under way then, Unix seconds."""
+    has_times: bool = False
+    """Tell when what was written."""
 
 
 class FileWatch:
@@ -109,15 +119,15 @@ class LogReader:
             is_over = not isinstance(found, OpenExperiment) or found.is_over
             return b"", LogHeader((), query.stdout or 0, query.stderr or 0, is_over, attempt)
         here = folder.attempt(attempt)
-        paths = {"stdout": here.stdout, "stderr": here.stderr}
+        paths = _paths(here)
         offsets = {"stdout": query.stdout, "stderr": query.stderr}
         wanted = {name: offset for name, offset in offsets.items() if offset is not None}
-        if query.tail_bytes is not None:
-            wanted = {name: max(0, size_of(paths[name]) - query.tail_bytes) for name in wanted}
+        if query.tail_bytes is not None or query.tail_lines is not None or query.since is not None:
+            wanted = await asyncio.to_thread(_begins, here, tuple(wanted), query)  # it may read 64 MiB
         is_final = _is_final(found, attempt)
         if isinstance(found, OpenExperiment) and not is_final and query.wait_s > 0:
             is_final = await self._wait(found, attempt, {paths[name]: at for name, at in wanted.items()}, query.wait_s)
-        return _pieces(paths, wanted, query.limit_bytes, attempt, is_final=is_final)
+        return _pieces(here, wanted, query, attempt, is_final=is_final)
 
     @staticmethod
     async def _look_blindly(found: OpenExperiment, has_news: Callable[[], bool], wait_s: float) -> None:
@@ -149,37 +159,72 @@ def _folder(found: OpenExperiment | Experiment) -> Folder | None:
     return Folder(Path(found.folder)) if found.folder is not None else None
 
 
+def _paths(here: AttemptFolder) -> dict[str, Path]:
+    return {"stdout": here.stdout, "stderr": here.stderr}
+
+
+def _begins(here: AttemptFolder, names: tuple[str, ...], query: LogQuery) -> dict[str, int]:
+    """Where each stream begins for somebody who does not know the offset: the latest place that was asked for."""
+    paths, begins = _paths(here), dict.fromkeys(names, 0)
+    sizes = LogIndex(here.log_index).sizes_at(query.since) if query.since is not None else {}
+    for name in names:
+        path = paths[name]
+        if query.tail_bytes is not None:
+            begins[name] = max(0, size_of(path) - query.tail_bytes)
+        if query.tail_lines is not None:
+            begins[name] = max(begins[name], tail_begin(path, query.tail_lines))
+        if query.since is not None:
+            is_older = written_at(path) <= query.since
+            at = size_of(path) if is_older else line_begin(path, min(sizes[name], size_of(path)))
+            begins[name] = max(begins[name], at)
+    return begins
+
+
 def _pieces(
-    paths: dict[str, Path], wanted: dict[str, int], limit_bytes: int, attempt: int, *, is_final: bool
+    here: AttemptFolder, wanted: dict[str, int], query: LogQuery, attempt: int, *, is_final: bool
 ) -> tuple[bytes, LogHeader]:
+    paths, index = _paths(here), LogIndex(here.log_index)
     pieces: list[bytes] = []
     segments: list[LogSegment] = []
+    gaps: list[LogGap] = []
+    times: list[LogTime] = []
     ends = {"stdout": 0, "stderr": 0} | wanted
     has_rest = False
     for name, offset in wanted.items():
-        piece = read_piece(paths[name], offset, limit_bytes)
-        ends[name] = offset + len(piece)
+        begin, piece = _piece(paths[name], name, index, offset, query.limit_bytes)
+        if begin > offset:
+            gaps.append(LogGap(name, offset, begin - offset))
+        if query.has_times and piece:
+            told = _times(paths[name], name, index, begin, begin + len(piece))
+            piece = piece[: told[-1].end - begin]
+            times += told
+        ends[name] = begin + len(piece)
         has_rest = has_rest or ends[name] < size_of(paths[name])
         if piece:
             pieces.append(piece)
-            segments.append(LogSegment(name, offset, len(piece)))
-    header = LogHeader(tuple(segments), ends["stdout"], ends["stderr"], is_final and not has_rest, attempt)
+            segments.append(LogSegment(name, begin, len(piece)))
+    is_over = is_final and not has_rest
+    header = LogHeader(
+        tuple(segments), ends["stdout"], ends["stderr"], is_over, attempt, gaps=tuple(gaps), times=tuple(times)
+    )
     return b"".join(pieces), header
 
 
-def read_piece(path: Path, offset: int, limit_bytes: int) -> bytes:
-    """Read at most so many bytes from an offset; nothing when the file is not there."""
-    try:
-        with path.open("rb", buffering=0) as stream:
-            stream.seek(offset)
-            return stream.read(limit_bytes)
-    except FileNotFoundError:
-        return b""
+def _piece(path: Path, name: str, index: LogIndex, offset: int, limit_bytes: int) -> tuple[int, bytes]:
+    """Read a piece and say where it begins: nothing of a gap is given, for what is read there are zeros."""
+    piece = read_piece(path, offset, limit_bytes)
+    # asked after reading: a gap that grew in between is known
+    gap = index.gap(name) if piece and has_holes(path) else None
+    if gap is None or offset >= gap.end or offset + len(piece) <= gap.offset:
+        return offset, piece
+    if offset < gap.offset:
+        return offset, piece[: gap.offset - offset]
+    return gap.end, read_piece(path, gap.end, limit_bytes)
 
 
-def size_of(path: Path) -> int:
-    """Size in bytes, 0 when the file is not there."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+def _times(path: Path, name: str, index: LogIndex, begin: int, end: int) -> list[LogTime]:
+    """When the bytes of a piece were written; what the index does not know yet was written when the file was."""
+    marks = [(min(size, end), written) for size, written in index.marks(name, begin, end, _TIMES_LIMIT)]
+    if len(marks) < _TIMES_LIMIT and (not marks or marks[-1][0] < end):
+        marks.append((end, written_at(path)))
+    return [LogTime(name, size, written) for size, written in marks]

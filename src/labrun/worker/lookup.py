@@ -12,6 +12,8 @@ from labrun.core.ids import is_run_id, label_number
 from labrun.core.story import Story
 from labrun.store.folder import Folder
 from labrun.store.journal import Journal
+from labrun.store.search import matches
+from labrun.wire.requests import Search
 from labrun.wire.responses import Experiment
 from labrun.worker.floor import OpenExperiment
 from labrun.worker.parts import Parts
@@ -130,16 +132,21 @@ def _opened(parts: Parts, lab: str, before: int | None, status: str | None) -> I
 
 
 def page(
-    parts: Parts, lab: str, *, before: int | None, limit: int, status: str | None, name: str | None, reason: str | None
+    parts: Parts, lab: str, search: Search, *, before: int | None, limit: int, reason: str | None
 ) -> list[Experiment]:
     """Newest first: open experiments and ended ones, merged by label number."""
     opened: dict[int, Experiment] = {}
-    for experiment in _opened(parts, lab, before, status):
-        if name is not None and name.lower() not in (experiment.row.spec.name or "").lower():
+    for experiment in _opened(parts, lab, before, search.status):
+        shown = present(parts, experiment, head_reason=reason)
+        if not matches(shown, search):
             continue
-        opened[experiment.row.label_number] = present(parts, experiment, head_reason=reason)
+        opened[experiment.row.label_number] = shown
         if len(opened) >= limit:
             break
-    ended = parts.index.page(lab, before_label_number=before, limit=limit, status=status, name_contains=name)
+    if search.is_plain:
+        plain = {"status": search.status, "name_contains": search.name}
+        ended = parts.index.page(lab, before_label_number=before, limit=limit, **plain)
+    else:
+        ended = parts.index.search(lab, search, before_label_number=before, limit=limit)
     merged = {label_number(e.label) or 0: e for e in ended} | opened  # one just leaving the floor is in both
     return [merged[number] for number in sorted(merged, reverse=True)[:limit]]

@@ -3,6 +3,8 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from labrun.capture.inputs import DataHashes
+from labrun.capture.readings import Readings
 from labrun.core.resources import Capacity
 from labrun.engines.protocol import Engine
 from labrun.store.code import CodeStore
@@ -27,6 +29,8 @@ class WorkerPolicy:
     """How long an ended experiment waits for others to be sealed with it, while others are live."""
     code_limit_bytes: int = 200 * 2**20
     """Largest source folder that is frozen without asking."""
+    code_limit_files: int = 200_000
+    """Most files a source folder may have."""
     log_quota_bytes: int = 10 * 2**30
     """Largest log kept per stream; over it the middle is punched out."""
 
@@ -50,5 +54,8 @@ class Parts:
     tasks: asyncio.TaskGroup
     """Owner of every task the worker starts."""
     floor: Floor = field(default_factory=Floor)
+    readings: Readings = field(default_factory=Readings)
+    """What was read of environments and repositories, so that an unchanged one costs a stat."""
+    data: DataHashes = field(default_factory=DataHashes)
     notices: list[str] = field(default_factory=list)
     """What the administrator should know."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from labrun.store.queue.protocol import Row
 from labrun.worker.floor import OpenExperiment, claimed_folder
 from labrun.worker.parts import Parts
 from labrun.worker.patience import is_any, patiently
+from labrun.worker.submitted import STDIN_PLACE, shared_tree
 
 SKIPPED = {"building": "the caller's environment is used", "fetching": "no data was declared"}
 """Steps that have nothing to do yet, with the reason shown."""
@@ -43,12 +45,15 @@ def build_order(parts: Parts, row: Row, folder: str, key: str, gpus: tuple[int, 
     attempt_dir = here / "attempts" / str(row.attempt)
     work = here / "work"
     variables = {
+        **_told(spec, here),
         "LAB_HOME": str(parts.home.root),
         "LAB_EXPERIMENT": row.label,
         "LAB_RUN_ID": row.run_id,
         "LAB_ATTEMPT": str(row.attempt),
         "LAB_FOLDER": str(here),
         "LAB_OUTPUT_PATH": str(here / "outputs"),
+        "AICHOR_OUTPUT_PATH": str(here / "outputs"),
+        "LAB_METRICS": str(attempt_dir / "metrics.jsonl"),
         "LAB_ATTEMPT_KEY": key,
         # the copy of the code lies below the home: git must not climb out of it into a surrounding repository
         "GIT_CEILING_DIRECTORIES": str(here),
@@ -63,6 +68,7 @@ def build_order(parts: Parts, row: Row, folder: str, key: str, gpus: tuple[int, 
         variables_file=str(variables_path(parts, digest)) if digest else None,
         variables=variables,
         variable_defaults={"PYTHONUNBUFFERED": "1"},
+        stdin=str(here / "submitted" / STDIN_PLACE) if spec.stdin == "spooled" else None,
         stdout=str(attempt_dir / "stdout.log"),
         stderr=str(attempt_dir / "stderr.log"),
         log_index=str(attempt_dir / "log.idx"),
@@ -81,10 +87,31 @@ def build_order(parts: Parts, row: Row, folder: str, key: str, gpus: tuple[int, 
     )
 
 
+def _told(spec: Spec, here: Path) -> dict[str, str]:
+    """What the experiment is told of itself, by variables."""
+    told = {"LAB_SEED": str(spec.seed)} if spec.seed is not None else {}
+    if spec.name is not None:
+        told["LAB_NAME"] = spec.name
+    if spec.configs:
+        places = [str(here / config.place) for config in spec.configs]
+        told |= {"LAB_CONFIG": places[0], "LAB_CONFIGS": os.pathsep.join(places)}
+    if spec.inputs:
+        inputs = here / "inputs"
+        told |= {"LAB_INPUT_PATH": str(inputs), "AICHOR_INPUT_PATH": str(inputs)}
+        told |= {f"LAB_INPUT_{data.name.upper()}": str(inputs / data.name) for data in spec.inputs}
+    if spec.source.import_path is not None:
+        entries = (
+            str(here / "work" / entry[2:]) if entry.startswith("./") else entry for entry in spec.source.import_path
+        )
+        told["PYTHONPATH"] = os.pathsep.join(entries)
+    return told
+
+
 def _argv(spec: Spec, work: Path) -> tuple[str, ...]:
     """The command line; a script named by its place in the source root is the frozen one, also for a caller outside."""
     argv, root = spec.target.argv, spec.source.root
-    if spec.target.kind != "script" or root is None or spec.source.tree is None or len(argv) < 2:
+    is_frozen = root is not None and spec.source.tree is not None and not spec.source.is_live
+    if spec.target.kind != "script" or root is None or not is_frozen or len(argv) < 2:
         return argv
     script = Path(argv[1])
     if not script.is_absolute() or not script.is_relative_to(root):
@@ -158,12 +185,19 @@ async def _clone(parts: Parts, experiment: OpenExperiment) -> None:
     row, folder = experiment.row, experiment.folder
     assert folder is not None
     tree = row.spec.source.tree
-    if tree is None:
-        skipped = {"cloning": "no code was frozen", **SKIPPED}
+    source = row.spec.source
+    await asyncio.to_thread(_lay_out_submitted, parts, row.spec, folder)
+    if tree is None or source.is_live:
+        skipped = {
+            "cloning": "--live: it runs in the source folder" if source.is_live else "no code was frozen",
+            **SKIPPED,
+        }
         (folder.work / _frozen_cwd(row)).mkdir(parents=True, exist_ok=True)
         experiment.record(Cloned(at=parts.clock.now(), attempt=row.attempt, skipped=skipped))
         return
     done = await asyncio.to_thread(parts.code.checkout, tree, folder.work, keep_changed=row.attempt > 1)
+    for link in source.links:
+        _link(folder.work / link.place, link.target)
     (folder.work / _frozen_cwd(row)).mkdir(parents=True, exist_ok=True)
     experiment.record(
         Cloned(
@@ -175,6 +209,30 @@ async def _clone(parts: Parts, experiment: OpenExperiment) -> None:
             kept=done.kept,
         )
     )
+
+
+def _lay_out_submitted(parts: Parts, spec: Spec, folder: Folder) -> None:
+    """Write what was submitted beside the code, and a link to each declared input. Bears repetition."""
+    if spec.submitted is not None:
+        _link_tree(shared_tree(parts, spec.submitted), folder.submitted)
+    for data in spec.inputs:
+        _link(folder.inputs / data.name, data.path)
+
+
+def _link_tree(shared: Path, place: Path) -> None:
+    """Give the experiment its own names for files that many have alike."""
+    for here, _, names in os.walk(shared):
+        target = place / Path(here).relative_to(shared)
+        target.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            with suppress(FileExistsError):
+                (target / name).hardlink_to(Path(here, name))
+
+
+def _link(place: Path, target: str) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):  # from an earlier try, or the script put something there
+        place.symlink_to(target)
 
 
 def _frozen_cwd(row: Row) -> str:

@@ -47,6 +47,13 @@ def view(
         position=position,
         is_sealed=is_sealed,
         folder=folder,
+        tree=told.tree,
+        definition=spec.definition,
+        tags=spec.narrative.tags,
+        group=spec.narrative.experiment_group,
+        hypothesis=spec.narrative.hypothesis,
+        parent=spec.narrative.parent_run,
+        hint=current.hint if current is not None else None,
     )
 
 
@@ -88,6 +95,8 @@ def detail(shown: Experiment, told: Story, artifacts: tuple[Artifact, ...], seal
         timeout_s=spec.timeout_s,
         grace_s=spec.grace_s,
         has_terminal=spec.stdin == "terminal",
+        missing_outputs=current.missing_outputs if current is not None else (),
+        not_frozen=spec.source.not_frozen,
     )
 
 

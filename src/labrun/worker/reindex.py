@@ -7,12 +7,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec import structs
+
 from labrun.core import story
 from labrun.core.errors import LabError
 from labrun.core.events import EVENT
 from labrun.store.folder import Folder
 from labrun.store.journal import Journal
 from labrun.store.seal import CancelledWaiting, ChainLine
+from labrun.store.search import last_values
 from labrun.wire.responses import Experiment
 from labrun.worker.parts import Parts
 from labrun.worker.present import view
@@ -100,4 +103,4 @@ def _of_folder(path: Path) -> Experiment | None:
     if damage is not None:
         log.warning("journal is damaged", extra={"folder": str(path), "why": str(damage)})
     is_sealed = folder.attempt(told.state.attempt).seal.exists()
-    return view(told, folder=str(path), is_sealed=is_sealed)
+    return structs.replace(view(told, folder=str(path), is_sealed=is_sealed), metrics=last_values(folder))

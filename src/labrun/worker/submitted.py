@@ -1,0 +1,211 @@
+"""What goes into an experiment, made durable at submit: code, links, environment, configuration, inputs.
+
+Two git trees in one store: the frozen code, and what was submitted beside it (`submitted/` in the
+experiment's folder). Everything here blocks and runs in a thread.
+"""
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec import structs
+
+from labrun.capture.credentials import revealing_arguments
+from labrun.capture.environment import Captured, capture_environment
+from labrun.capture.import_paths import map_imports, not_frozen_arguments
+from labrun.capture.listing import Listing, list_code
+from labrun.capture.live import describe_live
+from labrun.core.definition import definition_of
+from labrun.core.errors import BadValue, CodeUnreadable, NoSuchScript, TooBig
+from labrun.core.spec import ConfigFile, Link, NotFrozen, Source, Spec
+from labrun.store.objects import sync
+from labrun.store.remembered_links import remember, remembered
+from labrun.wire.requests import Submit
+from labrun.worker.parts import Parts
+
+CONFIG_LIMIT_BYTES = 16 * 2**20
+"""Largest configuration file that is copied; what is larger is data."""
+STDIN_PLACE = "stdin"
+
+
+def take_in(parts: Parts, request: Submit, spec: Spec) -> tuple[Spec, list[str]]:
+    """Freeze what a submit brings and complete its spec; durable when this returns.
+
+    Raises:
+        RequestError: Something does not exist, or is too big; nothing was accepted.
+        WorldError: Something cannot be read or stored.
+    """
+    spec, files, notices = _take_code(parts, request, spec)
+    revealing = revealing_arguments(spec.target.argv)
+    if revealing:
+        said = f"looks like credentials, and a command line is recorded as it is: {', '.join(revealing)}"
+        notices.append(f"{said}; pass it in a variable")
+    captured = _capture(parts, request.variables, spec, files)
+    submitted = dict(captured.files)
+    configs = tuple(_take_config(path, submitted) for path in request.configs)
+    stdin_sha256 = None
+    if spec.stdin == "spooled":
+        submitted[STDIN_PLACE] = request.stdin or b""
+        stdin_sha256 = hashlib.sha256(request.stdin or b"").hexdigest()
+    inputs = tuple(parts.data.hash(name, Path(path)) for name, path in sorted(request.inputs.items()))
+    spec = structs.replace(spec, configs=configs, inputs=inputs, submitted=parts.code.store_files(submitted))
+    return structs.replace(spec, definition=definition_of(spec, stdin_sha256)), [*notices, *captured.notices]
+
+
+def _take_code(parts: Parts, request: Submit, spec: Spec) -> tuple[Spec, tuple[str, ...], list[str]]:
+    """Freeze the source folder: the spec with its tree, the frozen files, what to say."""
+    source = spec.source
+    if source.root is None:
+        arguments = not_frozen_arguments(_arguments(spec), root=None, cwd=Path(source.cwd))
+        return structs.replace(spec, source=structs.replace(source, not_frozen=arguments)), (), []
+    root = Path(source.root)
+    if not root.is_dir():
+        raise NoSuchScript(str(root), "the source folder is not there", "submit from a folder that exists")
+    links = _links(parts, request, source)
+    places = [link.place for link in links]
+    listing = list_code(root, source.only, places, limit_files=parts.policy.code_limit_files)
+    frozen = parts.code.freeze(root, listing, parts.policy.code_limit_bytes)
+    cwd = Path(source.cwd) if source.cwd_is_live else root / source.cwd
+    imports = map_imports(
+        root=root,
+        files=listing.files,
+        interpreter=Path(spec.interpreter) if spec.interpreter else None,
+        python_path=request.variables.get("PYTHONPATH"),
+        cwd=cwd,
+        variables=request.variables,
+        readings=parts.readings,
+        links=[link.place for link in links],
+    )
+    live = [
+        *(describe_live("link", Path(link.target)) for link in links),
+        *imports.not_frozen,
+        *not_frozen_arguments(_arguments(spec), root=root, cwd=cwd),
+    ]
+    if source.cwd_is_live and not source.is_live:
+        live.append(describe_live("working_directory", cwd))
+    source = structs.replace(
+        source,
+        tree=frozen.tree,
+        links=links,
+        import_path=None if source.is_live else imports.import_path,
+        not_frozen=tuple(live),
+    )
+    notices = [*listing.notices, *frozen.notices, *_left_out(listing), *imports.notices, *_live_notices(live)]
+    return structs.replace(spec, source=source), listing.files, notices
+
+
+def _arguments(spec: Spec) -> tuple[str, ...]:
+    if spec.target.kind == "program":
+        return spec.target.argv[1:]
+    return spec.target.argv[3:] if spec.target.kind == "module" else spec.target.argv[2:]
+
+
+def _links(parts: Parts, request: Submit, source: Source) -> tuple[Link, ...]:
+    """The places that stay live: those of the request, else those remembered for this root."""
+    root = str(source.root)
+    places = request.links
+    if places is None and not source.only and not source.is_live:
+        places = tuple(
+            place for place in remembered(parts.home.links, root) or () if os.path.lexists(f"{root}/{place}")
+        )
+    elif places is not None and request.remember_links:
+        remember(parts.home.links, root, places)
+    found = []
+    for place in places or ():
+        names = Path(place).parts
+        if not names or Path(place).is_absolute() or ".." in names or names[0] == ".git":
+            raise BadValue("link", place, "a place below the source folder")
+        if not os.path.lexists(f"{root}/{place}"):
+            raise BadValue("link", place, f"a file or folder that is there, below {root}")
+        found.append(Link(os.path.normpath(place), f"{root}/{os.path.normpath(place)}"))
+    return tuple(found)
+
+
+def _left_out(listing: Listing) -> list[str]:
+    if not listing.left_out:
+        return []
+    shown = ", ".join(listing.left_out[:5]) + (" …" if len(listing.left_out) > 5 else "")
+    return [f"left out of the frozen code, it looks like credentials: {shown}"]
+
+
+def _live_notices(live: list[NotFrozen]) -> list[str]:
+    """One line for each kind of thing that is used as it is then."""
+    words = {
+        "editable": "editable install outside the source folder, not frozen",
+        "import_path": "on PYTHONPATH outside the source folder, not frozen",
+        "argument": "argument outside the frozen copy, not frozen",
+    }
+    told = []
+    for kind, text in words.items():
+        paths = [one.path + (" (uncommitted changes)" if one.is_dirty else "") for one in live if one.kind == kind]
+        if paths:
+            told.append(f"{text}: {', '.join(paths[:3])}" + (f" and {len(paths) - 3} more" if len(paths) > 3 else ""))
+    return told
+
+
+def _capture(parts: Parts, variables: Mapping[str, str], spec: Spec, files: tuple[str, ...]) -> Captured:
+    source = spec.source
+    root = Path(source.root) if source.root is not None else None
+    cwd = Path(source.cwd) if source.cwd_is_live or root is None else root / source.cwd
+    return capture_environment(
+        root=root,
+        cwd=cwd,
+        interpreter=Path(spec.interpreter) if spec.interpreter else None,
+        variables=variables,
+        tree=source.tree,
+        files=files,
+        readings=parts.readings,
+    )
+
+
+def _take_config(path: str, submitted: dict[str, bytes]) -> ConfigFile:
+    """Copy one configuration file; two of the same name get numbers."""
+    file = Path(path)
+    if not file.is_absolute():
+        raise BadValue("config", path, "an absolute path")
+    try:
+        if not file.is_file():
+            raise BadValue("config", path, "a file; data go into inputs")
+        if (size := file.stat().st_size) > CONFIG_LIMIT_BYTES:
+            raise TooBig(f"config `{path}`", size, CONFIG_LIMIT_BYTES, "declare it as data: `--input NAME=PATH`")
+        content = file.read_bytes()
+    except OSError as error:
+        raise CodeUnreadable(path, error.strerror or str(error)) from error
+    number, place = 1, f"config/{file.name}"
+    while place in submitted:
+        number += 1
+        place = f"config/{file.stem}-{number}{file.suffix}"
+    submitted[place] = content
+    return ConfigFile(path, f"submitted/{place}", hashlib.sha256(content).hexdigest(), len(content))
+
+
+def shared_tree(parts: Parts, tree: str) -> Path:
+    """Lay out a submitted tree once for all experiments that have it: read-only, synced. Bears repetition.
+
+    A sweep of a thousand has one environment; each member gets hard links, which cost no bytes and no sync.
+    """
+    place = parts.home.submitted / tree
+    if place.is_dir():
+        return place
+    parts.home.submitted.mkdir(exist_ok=True)
+    temporary = place.with_name(f".{tree}.{secrets.token_hex(4)}")
+    parts.code.checkout(tree, temporary)
+    folders = []
+    for here, _, names in os.walk(temporary):
+        folders.append(here)
+        for name in names:
+            path = Path(here, name)
+            path.chmod(0o444)
+            sync(path)
+    for folder in reversed(folders):
+        sync(Path(folder))
+    with suppress(OSError):  # somebody else was faster
+        temporary.rename(place)
+        sync(place.parent)
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    return place
