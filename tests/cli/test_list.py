@@ -23,3 +23,51 @@ def test_an_empty_answer_is_said_to_people_only(shared: Shell) -> None:
     done = shared.lab("list", "--lab", "elsewhere")
     assert (done.stdout, done.stderr) == ("", "no experiments in lab `elsewhere`\n")
     assert shared.json("list", "--lab", "elsewhere")["experiments"] == []
+
+
+def test_experiments_are_found_by_what_is_known_of_them(shell: Shell) -> None:
+    script = shell.write(
+        "fit.py", "import sys\nfrom labrun import log_metric\nlog_metric('loss', float(sys.argv[1]))\n"
+    )
+    near = shell.queue("--tag", "sky", "--tag", "dr4", "--group", "priors", "--note", "Wider prior", script, "0.2")
+    far = shell.queue("--tag", "sky", "--hypothesis", "flat space", script, "0.9")
+    shell.lab("wait", near, far)
+
+    def found(*options: str) -> list[str]:
+        return shell.lab("list", "--quiet", *options).stdout.split()
+
+    assert found("--tag", "sky") == [far, near]
+    assert found("--tag", "sky", "--tag", "dr4") == found("--group", "priors") == found("--note", "wider") == [near]
+    assert found("--note", "flat") == found("--metric", "loss>=0.5") == [far]
+    assert found("--metric", "loss<0.5", "--tag", "sky", "--since", "1h") == [near]
+    assert found("--since", "2099-01-01") == found("--user", "nobody-here") == []
+    assert found("--sort", "loss") == [near, far]
+    assert found("--sort", "-loss") == found("--sort", "newest") == [far, near]
+    assert found("--sort", "oldest") == [near, far]
+    rows = shell.lab("list", "--columns", "label,loss,tags,note").stdout.splitlines()
+    assert [row.split() for row in rows] == [[far, "0.9", "sky", "-"], [near, "0.2", "sky,dr4", "Wider", "prior"]]
+    shell.lab("reindex")
+    assert found("--metric", "loss<0.5", "--tag", "dr4") == [near]
+
+
+def test_what_waits_is_found_too(shell: Shell) -> None:
+    blocker = shell.queue("--", "sleep", "1000")
+    waiting = shell.queue("--tag", "later", "--note", "after the blocker", "--", "true")
+    assert shell.lab("list", "--quiet", "--tag", "later", "--note", "blocker").stdout.split() == [waiting]
+    shell.lab("cancel", waiting, blocker)
+    assert shell.lab("list", "--quiet", "--tag", "later").stdout.split() == [waiting]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--metric", "loss"], "val_loss<0.3"),
+        (["--metric", "loss<low"], "val_loss<0.3"),
+        (["--since", "yesterday"], "2026-11-20"),
+        (["--since", "3x"], "3x"),
+        (["--sort", "beauty"], "beauty"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(shared: Shell, options: list[str], word: str) -> None:
+    shared.lab("wait", shared.queue("--", "true"))
+    assert word in shared.lab("list", *options, status=2).stderr

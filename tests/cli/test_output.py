@@ -80,3 +80,21 @@ def test_no_colour_without_a_terminal() -> None:
 
 def test_fields_leave_out_what_is_empty_and_indent_what_is_long() -> None:
     assert fields([("what", "a\nb"), ("none", ""), ("w", "c")]) == ["  what  a", "        b", "  w     c"]
+
+
+def test_errors_with_places_are_listed_line_by_line_and_cannot_steer_a_terminal(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    details = [{"at": "e.yaml:1:1", "message": "unknown field `x`"}, {"at": "e.yaml:2:7", "message": "a\nb\x1b[31m"}]
+    Output().problem("bad_description", "`e.yaml` has 2 errors", "mend it", details)
+    assert capfd.readouterr().err.splitlines() == [
+        "lab: `e.yaml` has 2 errors",
+        "  e.yaml:1:1: unknown field `x`",
+        "  e.yaml:2:7: a\\nb\\x1b[31m",
+        "  mend it",
+    ]
+
+
+def test_other_details_are_for_programs(capfd: pytest.CaptureFixture[str]) -> None:
+    Output().problem("ambiguous_reference", "`fit` fits 2", None, ["EXP-001", "EXP-002"])
+    assert capfd.readouterr().err == "lab: `fit` fits 2\n"

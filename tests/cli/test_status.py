@@ -1,6 +1,10 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
+from labrun.cli import show
 from tests.cli.conftest import Shell
+from tests.helpers import wait_until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -27,3 +31,38 @@ def test_json_is_the_servers_answer_and_quiet_one_line(shared: Shell) -> None:
     seen = shared.json("status")
     assert set(seen) >= {"running", "waiting", "ended", "counts", "capacity", "server"}
     assert shared.lab("status", "--quiet").stdout.count("\n") == 1
+
+
+BAR = """\
+import os, sys, time
+from tqdm import tqdm
+for step in tqdm(range(50), desc="fit", mininterval=0):
+    while step == 20 and not os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+"""
+
+
+def test_a_progress_bar_is_shown_as_percent_and_time_left(shared: Shell) -> None:
+    label = shared.queue(shared.write("bar.py", BAR), str(shared.project / "go_on"))
+    wait_until(lambda: (shared.experiment(label)["progress"] or {}).get("percent") == 40.0, 30, "40 percent")
+    (row,) = [line for line in shared.lab("status").stdout.splitlines() if line.startswith(f"  {label}")]
+    assert "40 %, " in row
+    assert " left" in row
+    for shown in (*shared.json("status")["running"], *shared.json("list")["experiments"]):
+        if shown["label"] == label:
+            assert shown["progress"]["text"].startswith("fit: 40%|")
+            assert shown["progress"]["left_s"] is not None
+            assert shown["progress"]["written_at"] > shown["started_at"]
+    (shared.project / "go_on").touch()
+    shared.lab("wait", label)
+    assert shared.experiment(label)["progress"] is None, "what is over has no progress"
+
+
+def test_old_news_of_a_bar_are_called_so() -> None:
+    now = datetime.now(UTC)
+    seen = {"percent": 40.0, "left_s": 90.0, "text": "", "written_at": now.isoformat()}
+    assert show.progress({"progress": seen}) == "40 %, 90 s left"
+    assert show.progress({"progress": seen | {"left_s": None}}) == "40 %"
+    old = (now - timedelta(minutes=11)).isoformat()
+    assert show.progress({"progress": seen | {"written_at": old}}) == "40 %, 90 s left, said 11 min ago"
+    assert show.progress({"progress": None}) == show.progress({}) == ""

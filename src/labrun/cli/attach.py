@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from labrun.cli import surroundings
+from labrun.capture import caller
 from labrun.cli.connect import connect, resolve
-from labrun.cli.logs import tail_offset
+from labrun.cli.log_source import tail_offset
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
 from labrun.client.api import Client
@@ -77,7 +77,7 @@ def converse(
         screen_client,
         output,
         experiment,
-        surroundings.user_name(),
+        caller.user_name(),
         is_looking_on=is_looking_on,
         begin=begin,
     )

@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
+from labrun.capture.caller import user_name
 from labrun.cli import exit as statuses
 from labrun.cli import show
 from labrun.cli.connect import connect, resolve
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
-from labrun.cli.surroundings import user_name
 from labrun.client.api import Client
 
 _LOOK_S = 2.0

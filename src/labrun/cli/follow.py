@@ -13,6 +13,7 @@ from labrun.cli import exit as statuses
 from labrun.cli import show
 from labrun.cli.output import Output, OutputClosed, OutputFailed, wait_writable, write_piece
 from labrun.cli.signals import Interrupted, Signals
+from labrun.cli.table import visible
 from labrun.client.api import Client, Piece
 
 _AGAIN_S = 2.0
@@ -76,7 +77,9 @@ class Attached:
                     piece = self._look(wait_s)
             except Interrupted:
                 continue
-            for stream, _, content in piece.segments:
+            self._tell_gaps(piece)
+            for stream, offset, content in piece.segments:
+                self._offsets[stream] = offset
                 self._write(stream, content, signals)
             if piece.is_over and not signals.has_pending:
                 return
@@ -86,8 +89,17 @@ class Attached:
 
     def _look(self, wait_s: float) -> Piece:
         return self._client.logs(
-            self._run_id, attempt=self._attempt, wait_s=wait_s, limit_bytes=_LIMIT_BYTES, **self._offsets
+            self._run_id,
+            stdout=self._offsets["stdout"],
+            stderr=self._offsets["stderr"],
+            attempt=self._attempt,
+            wait_s=wait_s,
+            limit_bytes=_LIMIT_BYTES,
         )
+
+    def _tell_gaps(self, piece: Piece) -> None:
+        for gap in piece.gaps:
+            self._output.insist(f"lab: {show.missing(gap)}")
 
     def _write(self, stream: str, content: bytes, signals: Signals) -> None:
         rest, descriptor = memoryview(content), self._descriptors[stream]
@@ -190,7 +202,8 @@ class Attached:
         if self._output.face == "json":
             self._output.json(detail)
         elif self._output.is_human:
-            self._output.say(*(f"lab: {line}" for line in show.closing(detail["experiment"], ending)))
+            lines = [*told_after(detail), *show.closing(detail["experiment"], ending)]
+            self._output.say(*(f"lab: {line}" for line in lines))
         return statuses.of_run(ending, error_code)
 
     def _launch_error(self) -> str | None:
@@ -199,3 +212,13 @@ class Attached:
                 code: str | None = event["ending"].get("error_code")
                 return code
         return None
+
+
+def told_after(detail: dict[str, Any]) -> list[str]:
+    """What is said after a failure, or of outputs that are missing. The log was just seen."""
+    lines = [f"missing: nothing matches `{visible(glob)}`" for glob in detail["missing_outputs"]]
+    if detail["card"] is not None and detail["card"]["failure"]["mode"] != "cancelled":
+        from labrun.cli.card import card  # start-up time: only after a failure
+
+        lines += card(detail["card"], is_brief=True)
+    return lines

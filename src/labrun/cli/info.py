@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from labrun.cli import show
+from labrun.cli import curves, show
+from labrun.cli.card import card
 from labrun.cli.connect import connect, resolve
 from labrun.cli.options import common_options
 from labrun.cli.output import Output, fields
@@ -17,9 +18,10 @@ _MARKS = {"succeeded": "done", "running": "now", "failed": "failed", "cancelled"
 
 @click.command()
 @click.argument("reference", metavar="[EXPERIMENT]", default="latest")
+@click.option("--metrics", "--show-metrics", "has_metrics", is_flag=True, help="A table of what it measured, too.")
 @common_options
 @click.pass_obj
-def info(output: Output, reference: str, lab: str) -> int:
+def info(output: Output, reference: str, has_metrics: bool, lab: str) -> int:
     """Show one experiment: what it runs, why, how it stands, where its files are.
 
     EXPERIMENT is a label, a unique prefix, a name, a path, `latest` or `latest~2`; the latest when
@@ -31,12 +33,17 @@ def info(output: Output, reference: str, lab: str) -> int:
     """
     client = connect(output, lab)
     detail = client.experiment(resolve(client, reference))
+    if has_metrics and detail["metrics"]:
+        one = detail["experiment"]
+        detail["metrics"] = curves.summary(client, one["run_id"], one["label"])
     if output.face == "json":
         output.json(detail)
     elif output.face == "quiet":
         output.data(detail["experiment"]["folder"] or "")
     else:
         output.data(*screen(output, detail))
+        if has_metrics:
+            output.data("", *measured(output, detail["metrics"]))
     return 0
 
 
@@ -54,6 +61,9 @@ def screen(output: Output, detail: dict[str, Any]) -> list[str]:
             ("logs", f"lab logs {one['label']}" if one["folder"] else ""),
         ]
     )
+    if detail["card"] is not None:
+        lines += ["", *(f"  {line}" for line in card(detail["card"]))]
+    lines += [f"  missing: nothing matches `{visible(glob)}`" for glob in detail["missing_outputs"]]
     lines += ["", *fields(_facts(detail))]
     lines += ["", "steps", *table(_steps(detail), output.width, indent=2)]
     if len(detail["attempts"]) > 1 or any(attempt["seal"] for attempt in detail["attempts"]):
@@ -61,6 +71,13 @@ def screen(output: Output, detail: dict[str, Any]) -> list[str]:
     if detail["artifact_count"]:
         lines += ["", *_artifacts(output, detail)]
     return lines
+
+
+def measured(output: Output, told: dict[str, Any] | None) -> list[str]:
+    """The table of metrics below a screen."""
+    if not told or not told["series"]:
+        return ["metrics: none"]
+    return ["metrics", *curves.summary_table(output, told["series"], indent=2)]
 
 
 def _stands(one: dict[str, Any]) -> str:
@@ -97,6 +114,7 @@ def _facts(detail: dict[str, Any]) -> list[tuple[str, str]]:
         ("asked for", ", ".join(filter(None, resources)) or "nothing: one exclusive slot"),
         ("limits", f"{limit}{show.show_duration(detail['grace_s'])} between polite signal and kill"),
         ("enforced", enforced),
+        ("metrics", f"{curves.brief(detail['metrics'])}: `lab metrics {one['label']}`" if detail["metrics"] else ""),
     ]
 
 

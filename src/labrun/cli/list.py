@@ -1,5 +1,8 @@
-"""`lab list`: experiments, newest first."""
+"""`lab list`: experiments, newest first, found by what is known of them."""
 
+import re
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -9,8 +12,12 @@ from labrun.cli.connect import connect
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
 from labrun.cli.table import table, visible
+from labrun.core.errors import BadValue
 
 STATUSES = ("created", "processing", "succeeded", "failed", "cancelled")
+COLUMNS = ("label", "status", "when", "took", "name", "command", "user", "note", "tags", "group", "folder", "exit")
+_USUAL = "label,status,when,took,name,command"
+SORTS = ("newest", "oldest", "longest", "name")
 
 
 @click.command("list")
@@ -18,36 +25,123 @@ STATUSES = ("created", "processing", "succeeded", "failed", "cancelled")
 @click.option("--before", metavar="LABEL", help="Begin below this label; the next page.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only those that stand like this.")
 @click.option("--name", metavar="TEXT", help="Only those whose name contains this.")
+@click.option("--tag", multiple=True, metavar="WORD", help="Only those with this tag; several: with all of them.")
+@click.option("--group", metavar="NAME", help="Only those of this group.")
+@click.option("--user", metavar="NAME", help="Only those of this person.")
+@click.option("--since", metavar="TIME", help="Queued since: 2h, 3d, 2026-11-20, 2026-11-20T09:30.")
+@click.option(
+    "--note", "word", multiple=True, metavar="WORD", help="With this word in name, note, hypothesis, command …"
+)
+@click.option("--metric", multiple=True, metavar="RANGE", help="Whose last value is so: 'val_loss<0.3'.")
+@click.option(
+    "--sort", default="newest", metavar="ORDER", help="newest, oldest, longest, name, or a metric: loss, -acc."
+)
+@click.option("--columns", default=_USUAL, metavar="NAMES", help=f"Of {', '.join(COLUMNS)}, and metrics.")
 @common_options
 @click.pass_obj
-def list_experiments(
-    output: Output, limit: int, before: str | None, status: str | None, name: str | None, lab: str
-) -> int:
-    """List experiments, newest first. --quiet prints labels alone.
+def list_experiments(output: Output, /, lab: str, limit: int, sort: str, columns: str, **chosen: Any) -> int:
+    """List experiments, newest first. Everything given must hold. --quiet prints labels alone.
+
+    --sort puts the experiments of one page in order; a minus turns a metric's order round.
 
     \b
     Example:
-      lab list --status failed --limit 50
+      lab list --status failed --since 2d
+      lab list --tag sky --metric 'val_loss<0.3' --sort val_loss --columns label,val_loss,note
     """
-    page = connect(output, lab).experiments(limit=limit, before=before, status=status, name=name)
-    experiments = page["experiments"]
+    shown = [name.strip() for name in columns.split(",") if name.strip()]
+    since = _since(chosen.pop("since"))
+    search: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items()
+    }
+    before = search.pop("before")
+    page = connect(output, lab).experiments(limit=limit, before=before, since=since, **search)
+    experiments = page["experiments"] = _in_order(page["experiments"], sort)
     if output.face == "json":
         output.json(page)
     elif output.face == "quiet":
         output.data(*(one["label"] for one in experiments))
     elif not experiments:
-        output.say(f"no experiments in lab `{visible(lab)}`" + (" like that" if status or name or before else ""))
+        is_narrowed = since or any(search.values())
+        output.say(f"no experiments in lab `{visible(lab)}`" + (" like that" if is_narrowed else ""))
     else:
 
         def paint(row: int, column: int, text: str) -> str:
-            return show.paint(output, text, experiments[row]) if column == 1 else text
+            return show.paint(output, text, experiments[row]) if shown[column] == "status" else text
 
-        output.data(*table([_cells(one) for one in experiments], output.width, paint))
+        output.data(*table([[_cell(one, name) for name in shown] for one in experiments], output.width, paint))
         if page["next"]:
             output.say(f"more: `lab list --before {page['next']}`")
     return 0
 
 
-def _cells(one: dict[str, Any]) -> list[str]:
-    when = show.ago(one["ended_at"] or one["started_at"] or one["queued_at"])
-    return [one["label"], show.state(one), when, show.took(one) or "-", show.name(one), show.command(one)]
+def _in_order(experiments: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+    """Sort one page.
+
+    Raises:
+        BadValue: Nothing is called so.
+    """
+    if sort == "newest":
+        return experiments
+    if sort == "oldest":
+        return experiments[::-1]
+    if sort == "name":
+        return sorted(experiments, key=lambda one: (one["name"] is None, one["name"]))
+    if sort == "longest":
+        return sorted(experiments, key=_seconds, reverse=True)
+    metric = sort.removeprefix("-")
+    if experiments and not any(metric in one["metrics"] for one in experiments):
+        raise BadValue("--sort", sort, f"{', '.join(SORTS)}, or a metric one of them has")
+    having = [one for one in experiments if metric in one["metrics"]]
+    lacking = [one for one in experiments if metric not in one["metrics"]]
+    return sorted(having, key=lambda one: one["metrics"][metric], reverse=sort.startswith("-")) + lacking
+
+
+def _seconds(one: dict[str, Any]) -> float:
+    begin, end = show.moment(one["started_at"]), show.moment(one["ended_at"])
+    return (end if end is not None else time.time()) - begin if begin is not None else 0.0
+
+
+def _since(text: str | None) -> str | None:
+    """A moment, or so long ago, in the wire's words.
+
+    Raises:
+        BadValue: It is neither.
+    """
+    if text is None:
+        return None
+    if re.fullmatch(r"[\d.]+[a-z][\d.a-z]*", text):
+        from labrun.core.units import parse_duration  # start-up time: few ask for it
+
+        days = re.fullmatch(r"([\d.]+)d", text)
+        seconds = float(days[1]) * 86400 if days else parse_duration(text)
+        return datetime.fromtimestamp(time.time() - seconds, UTC).isoformat()
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).isoformat()
+    except ValueError:
+        raise BadValue("--since", text, "a time ago such as 2h or 3d, or a date such as 2026-11-20") from None
+
+
+def _cell(one: dict[str, Any], column: str) -> str:
+    match column:
+        case "label" | "group":
+            return visible(one[column] or "-")
+        case "status":
+            return show.state(one)
+        case "when":
+            return show.ago(one["ended_at"] or one["started_at"] or one["queued_at"])
+        case "took":
+            return show.took(one) or "-"
+        case "name":
+            return show.name(one)
+        case "command":
+            return show.command(one)
+        case "note" | "user" | "folder":
+            return visible((one[column] or "-").partition("\n")[0])
+        case "tags":
+            return visible(",".join(one["tags"]) or "-")
+        case "exit":
+            return "-" if one["exit_code"] is None else str(one["exit_code"])
+        case _:
+            last = one["metrics"].get(column)
+            return "-" if last is None else f"{last:g}"

@@ -62,8 +62,7 @@ class Output:
         Raises:
             OutputClosed: Nobody reads any more.
         """
-        text = "".join(f"{line}\n" for line in lines)
-        self.raw(1, text.encode(self._encoding, "backslashreplace"))
+        self.raw(1, self.encode("".join(f"{line}\n" for line in lines)))
 
     def json(self, value: Any) -> None:
         """Print one JSON document in one line to stdout."""
@@ -82,6 +81,15 @@ class Output:
         """Ask something: no line end, the answer follows."""
         with suppress(OSError):  # the terminal is gone: there is nobody to tell
             _write(2, text.encode(self._encoding, "backslashreplace"))
+
+    def encode(self, text: str) -> bytes:
+        """As bytes in the reader's encoding; what it lacks is escaped."""
+        return text.encode(self._encoding, "backslashreplace")
+
+    @property
+    def has_colour(self) -> bool:
+        """Whether colours are wanted: the environment allows them and stdout is a terminal."""
+        return self._has_colour
 
     def raw(self, descriptor: int, content: bytes) -> None:
         """Write bytes as they are, all of them.
@@ -105,9 +113,9 @@ class Output:
             self.json({"error": {"code": code, "message": message, "hint": hint, "details": details}})
             return
         lines = [f"lab: {visible(message)}"]
-        for item in details if isinstance(details, list) else []:
-            if isinstance(item, dict) and "at" in item:  # one of several errors, with its place
-                lines.append(f"  {visible(str(item['at']))}: {visible(str(item.get('message')))}")
+        # several errors at once, each with its place; other details are for programs
+        several = [item for item in details if isinstance(item, dict)] if isinstance(details, list) else []
+        lines += [f"  {visible(str(item['at']))}: {visible(str(item['message']))}" for item in several if "at" in item]
         if hint:
             lines.append(f"  {visible(hint)}")
         self.insist(*lines)

@@ -8,7 +8,7 @@ from labrun.cli import show
 from labrun.cli.connect import connect
 from labrun.cli.output import Output
 from labrun.cli.run import tell_start
-from labrun.cli.submission import SubmitCommand, build, send, submit_options
+from labrun.cli.submission import SubmitCommand, build, only_look, send, submit_options
 
 
 @click.command(cls=SubmitCommand)
@@ -27,7 +27,9 @@ def queue(ctx: click.Context, /, **chosen: Any) -> int:
     """
     output = ctx.ensure_object(Output)
     submission = build(ctx, chosen)
-    client = connect(output, chosen["lab"])
+    if only_look(output, submission, chosen):
+        return 0
+    client = connect(output, submission.request["spec"]["lab"])
     accepted = send(output, client, submission)
     experiment = accepted["experiment"]
     if output.face == "json":

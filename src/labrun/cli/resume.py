@@ -2,6 +2,7 @@
 
 import click
 
+from labrun.capture import caller
 from labrun.cli import show, surroundings
 from labrun.cli.connect import connect, resolve
 from labrun.cli.options import common_options
@@ -23,8 +24,8 @@ def resume(output: Output, reference: str, env: tuple[str, ...], lab: str) -> in
       lab resume EXP-054
     """
     client = connect(output, lab)
-    variables, left_out = surroundings.variables_to_send(surroundings.caller_variables(), env)
-    one = client.resume(resolve(client, reference), by=surroundings.user_name(), variables=variables)
+    variables, left_out = caller.variables_to_send(surroundings.caller_variables(), env)
+    one = client.resume(resolve(client, reference), by=caller.user_name(), variables=variables)
     if left_out:
         output.say(f"lab: not passed on, not UTF-8: {', '.join(left_out)}")
     if output.face == "json":

@@ -4,11 +4,12 @@ from typing import Any
 
 import click
 
+from labrun.cli import show
 from labrun.cli.attach import check_terminal, converse, terminal_size
 from labrun.cli.connect import connect
 from labrun.cli.follow import Attached
 from labrun.cli.output import Output
-from labrun.cli.submission import Submission, SubmitCommand, build, send, submit_options
+from labrun.cli.submission import Submission, SubmitCommand, build, only_look, send, submit_options
 from labrun.cli.table import visible
 
 
@@ -40,15 +41,17 @@ def run(ctx: click.Context, /, interactive: bool, **chosen: Any) -> int:
     if interactive:
         check_terminal(output, "run -i")
     submission = build(ctx, chosen)
+    if only_look(output, submission, chosen):
+        return 0
     if interactive:
         submission.request["spec"] |= {"stdin": "terminal", "terminal": terminal_size()}
-    client = connect(output, chosen["lab"])
+    client = connect(output, submission.request["spec"]["lab"])
     accepted = send(output, client, submission)
     experiment = accepted["experiment"]
     if output.is_human:
         tell_start(output, submission, accepted)
     if interactive:
-        return converse(output, client, connect(output, chosen["lab"]), experiment)
+        return converse(output, client, connect(output, submission.request["spec"]["lab"]), experiment)
     return Attached(client, output, experiment, submission.request["spec"]["user"]).follow()
 
 
@@ -66,3 +69,16 @@ def tell_start(output: Output, submission: Submission, accepted: dict[str, Any])
     output.say(*(f"lab: {visible(notice)}" for notice in (*submission.notices, *accepted["notices"])))
     if submission.hint:
         output.say(f"lab: {visible(submission.hint)}")
+    if accepted.get("similar") and submission.request.get("duplicates") != "new":
+        output.say(f"lab: {earlier(experiment, accepted['similar'], is_reused=accepted['is_reused'])}")
+
+
+def earlier(experiment: dict[str, Any], similar: dict[str, Any], *, is_reused: bool) -> str:
+    """One line about the newest experiment of the same definition: how it ended, its note."""
+    if is_reused:
+        return f"{experiment['label']} is the same experiment, so it is shown again; --new submits it anew"
+    told = f"{similar['label']} was the same" + (" on other code" if similar["tree"] != experiment["tree"] else "")
+    told += f": {show.state(similar)}"
+    if similar.get("verdict"):
+        told += f", {visible(similar['verdict'])}"
+    return told + (f", “{visible(similar['note'])}”" if similar["note"] else "") + "; --reuse shows it instead"

@@ -8,9 +8,12 @@ from typing import Any
 
 from labrun.cli.output import Output
 from labrun.cli.table import visible
+from labrun.core.units import show_size
 
 COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "processing": "blue"}
 OVER = ("succeeded", "failed", "cancelled")
+SILENT_S = 120.0
+"""After so long without a new byte the age of what a progress bar says is shown."""
 
 
 def moment(text: str | None) -> float | None:
@@ -74,6 +77,20 @@ def state(experiment: Mapping[str, Any]) -> str:
     return str(experiment["step"])
 
 
+def progress(experiment: Mapping[str, Any]) -> str:
+    """What its progress bar says; empty when it has none. Old news are called so."""
+    seen = experiment.get("progress")
+    if not seen:
+        return ""
+    parts = [f"{seen['percent']:.0f} %"]
+    if seen["left_s"] is not None and seen["percent"] < 100:
+        parts.append(f"{show_duration(seen['left_s'])} left")
+    silent_s = time.time() - (moment(seen["written_at"]) or 0.0)
+    if silent_s > SILENT_S:
+        parts.append(f"said {show_duration(silent_s)} ago")
+    return ", ".join(parts)
+
+
 def paint(output: Output, text: str, experiment: Mapping[str, Any]) -> str:
     """Colour a word by how the experiment stands."""
     return output.colour(text, COLOURS.get(experiment["status"], ""))
@@ -84,6 +101,12 @@ def waiting(experiment: Mapping[str, Any]) -> str:
     reason = visible(experiment["reason"]) if experiment["reason"] else "in line"
     position = experiment["position"]
     return f"#{position} {reason}" if position is not None else reason
+
+
+def missing(gap: Mapping[str, Any]) -> str:
+    """What the quota cut out of a log."""
+    size = show_size(gap["size"])
+    return f"{size} of {gap['stream']} are left out here: the log went over its quota, its middle is not kept"
 
 
 def closing(experiment: Mapping[str, Any], ending: Mapping[str, Any]) -> list[str]:

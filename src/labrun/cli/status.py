@@ -18,6 +18,8 @@ from labrun.core.units import show_size
 def status(output: Output, lab: str) -> int:
     """Show what runs, what waits and why, and what ended last.
 
+    Of a script that draws a progress bar it shows the percentage and the time left, as the bar says.
+
     \b
     Example:
       lab status
@@ -56,7 +58,7 @@ def _section(output: Output, title: str, experiments: list[dict[str, Any]], cell
 
 
 def _running(one: dict[str, Any]) -> list[str]:
-    step = show.state(one) if not one["reason"] else visible(one["reason"])
+    step = visible(one["reason"]) if one["reason"] else show.progress(one) or show.state(one)
     lasted = show.took(one) or show.ago(one["queued_at"])
     return [one["label"], show.name(one), visible(one["user"]), lasted, step, show.command(one)]
 

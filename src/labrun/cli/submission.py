@@ -1,6 +1,7 @@
-"""From a command line to a `Submit`: options of `run` and `queue`, checked before anything is sent."""
+"""From a command line to a request: options of `run` and `queue`, laid over everything else that says something."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,26 +9,26 @@ from typing import Any, NamedTuple
 import click
 
 from labrun import settings
+from labrun.capture import resolve
+from labrun.capture.caller import Caller, host_name, is_readable_text, process_settings, user_name
+from labrun.capture.placement import find_root, never_roots
+from labrun.capture.resolve import STDIN_LIMIT_BYTES
 from labrun.cli import surroundings
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
-from labrun.cli.placement import never_roots, place
-from labrun.cli.target import check_size, recognise
 from labrun.client.api import Client
-from labrun.core.errors import BadValue, NotRunnable
-from labrun.core.units import parse_duration, parse_size
-
-NAME_LIMIT = 200
-_PRIORITIES = range(1, 11)
+from labrun.core.errors import BadValue, NotRunnable, TooBig
+from labrun.core.layers import RESOURCES, Layer, Merged, lay_over
 
 
 class Submission(NamedTuple):
-    """What is sent, and what is said about it."""
+    """What is sent, what is said about it, and where each value came from."""
 
     request: dict[str, Any]
     notices: tuple[str, ...]
     hint: str | None
     """When an option of ours was found among the script's arguments."""
+    merged: Merged
 
 
 class SubmitCommand(click.Command):
@@ -83,6 +84,7 @@ def submit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of a submit."""
     options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         click.option("-m", "module", metavar="MODULE", help="Run a module, as `python -m` does; ends our options."),
+        click.option("-f", "--file", metavar="FILE", help="Take it from an experiment file; options here win."),
         click.option("--name", metavar="TEXT", help="A name to find it by; need not be unique."),
         click.option("--note", metavar="TEXT", help="Why you run it; kept with the record."),
         click.option("--priority", metavar="1-10|WORD", help="1 whenever, 10 first; low, normal, high, critical."),
@@ -92,6 +94,32 @@ def submit_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--cpus", metavar="N", help="Processors it will use; counted against this host."),
         click.option("--memory", metavar="SIZE", help="Memory it will use: 512M, 8G; enforced where possible."),
         click.option("--gpus", metavar="N", help="GPUs for it alone."),
+        click.option("--gpu-memory", metavar="SIZE", help="Memory each GPU must have."),
+        click.option("--disk", metavar="SIZE", help="Free space it needs; checked before it starts."),
+        click.option("--pod", metavar="NAME", help="Resources by name, from home.toml."),
+        click.option("--python", metavar="PATH", help="Interpreter; that of your environment unless given."),
+        click.option("--config", multiple=True, metavar="FILE", help="Copy and checksum a configuration file."),
+        click.option(
+            "--input", "inputs", multiple=True, metavar="NAME=PATH", help="Data it reads: hashed, not copied."
+        ),
+        click.option("--output", "outputs", multiple=True, metavar="GLOB", help="A file it should leave behind."),
+        click.option("--metrics-from", metavar="PATTERN", help="Metrics in its output: json, key=value, a pattern."),
+        click.option("--seed", metavar="N", help="Recorded, and LAB_SEED for the script; drawn unless given."),
+        click.option("--link", "links", multiple=True, metavar="PATH", help="Keep a place of the source folder live."),
+        click.option("--live", is_flag=True, help="Run in your own folder, not in a frozen copy."),
+        click.option("--stdin", is_flag=True, help="Keep what comes on standard input, and let it read that."),
+        click.option("--hypothesis", metavar="TEXT", help="What you think is true; sealed before it runs."),
+        click.option("--context", metavar="TEXT", help="What this builds on."),
+        click.option("--intent", metavar="TEXT", help="What you want to learn."),
+        click.option("--expect", metavar="TEXT", help="What you expect to see."),
+        click.option("--parent", "--parent-run", "parent", metavar="EXPERIMENT", help="The one it follows from."),
+        click.option("--group", "--experiment-group", "group", metavar="NAME", help="The group it belongs to."),
+        click.option("--tag", "tags", multiple=True, metavar="WORD", help="A word to find it by."),
+        click.option("--reuse", is_flag=True, help="If the same was run on the same code before, show that one."),
+        click.option("--new", "is_new", is_flag=True, help="Say nothing about earlier ones of the same definition."),
+        click.option("--dry-run", is_flag=True, help="Show what would be submitted, and where each value is from."),
+        click.option("--validate", is_flag=True, help="Check everything and submit nothing."),
+        click.option("--explain", is_flag=True, help="Say in words what would happen."),
         common_options,
     ]
     for option in reversed(options):
@@ -105,49 +133,56 @@ def build(ctx: click.Context, chosen: Mapping[str, Any]) -> Submission:
     Raises:
         RequestError: Something is wrong; nothing was sent.
     """
-    caller = surroundings.caller_variables()
     cwd = current_directory()
-    variables, left_out = surroundings.variables_to_send(caller, chosen["env"])
-    target = recognise(
-        ctx.meta["words"],
-        module=chosen["module"],
-        is_program=ctx.meta["is_program"],
-        cwd=cwd,
-        caller=caller,
-        path=variables.get("PATH"),
-    )
-    forbidden = never_roots(Path(caller.get("HOME") or "/"), settings.home_path())
-    placement = place(target, cwd, forbidden)
-    argv = [placement.word, *target.arguments]
-    if target.python is not None:
-        argv = [str(target.python), *(["-m"] if target.kind == "module" else []), *argv]
-    check_size(argv, variables)
-    spec: dict[str, Any] = {
-        "target": {"kind": target.kind, "name": target.name, "argv": argv},
-        "lab": chosen["lab"],
-        "source": _source(placement.root, placement.only, placement.cwd, is_live=placement.is_live),
-        "surroundings": surroundings.process_settings(),
-        "resources": _resources(chosen),
-        "user": surroundings.user_name(),
-        "host": surroundings.host_name(),
-        **_described(chosen),
-    }
-    if target.python is not None:
-        spec["interpreter"] = str(target.python)
-    notices = placement.notices
-    if left_out:
-        notices = (*notices, f"not passed on, not UTF-8: {', '.join(left_out)}")
-    hint = None if ctx.meta["is_program"] else _misplaced(target.arguments, ctx.meta["options"], target.kind)
-    return Submission({"spec": spec, "variables": variables}, notices, hint)
+    variables = surroundings.caller_variables()
+    home = settings.home_path()
+    flags = _flags(ctx, chosen)
+    stronger, notices = [flags], list[str]()
+    if chosen["file"] is not None:
+        file, notices = _file(chosen["file"], flags)
+        stronger = [file, _from_here(flags, cwd)]
+    pods = settings.pods(home)
+    project = _project(stronger, cwd, never_roots(Path(variables.get("HOME") or "/"), home))
+    merged = lay_over([*settings.layers(home, project), *stronger], pods)
+    caller = Caller(cwd, variables, user_name(), host_name(), home, pods, process_settings())
+
+    def place_of(field: str) -> str:
+        return merged.origins.get(field, f"`{field}`")
+
+    content = _standard_input() if merged.description.get("stdin") == "spooled" else None
+    found = resolve.resolve(merged.description, caller, place_of=place_of, stdin=content)
+    request = found.request
+    if chosen["reuse"] or chosen["is_new"]:
+        if chosen["reuse"] and chosen["is_new"]:
+            raise BadValue("--reuse", "--new", "one of the two")
+        request["duplicates"] = "reuse" if chosen["reuse"] else "new"
+    hint = None
+    if not ctx.meta["is_program"]:
+        hint = _misplaced(found.target.arguments, ctx.meta["options"], found.target.kind)
+    return Submission(request, (*notices, *found.notices), hint, merged)
 
 
 def send(output: Output, client: Client, submission: Submission) -> dict[str, Any]:
     """Hand it in; one key for all tries, so it is accepted once at most."""
+    if output.is_human and output.is_terminal and os.isatty(0) and os.isatty(2):
+        from labrun.cli.survey import ask_about_links  # start-up time: only with somebody to ask
+
+        ask_about_links(output, client, submission.request)
     try:
         return client.submit(submission.request, os.urandom(16).hex())
     except KeyboardInterrupt:
         output.insist("lab: interrupted; `lab list` shows whether it was accepted before that")
         raise
+
+
+def only_look(output: Output, submission: Submission, chosen: Mapping[str, Any]) -> bool:
+    """Carry out `--validate`, `--dry-run` and `--explain`; whether one was asked for, and nothing is to be sent."""
+    if not (chosen["dry_run"] or chosen["validate"] or chosen["explain"]):
+        return False
+    from labrun.cli import preview  # start-up time: only when nothing is submitted
+
+    preview.show(output, submission, is_table=chosen["dry_run"], is_prose=chosen["explain"])
+    return True
 
 
 def current_directory() -> Path:
@@ -162,67 +197,128 @@ def current_directory() -> Path:
         raise NotRunnable(".", "the current directory is gone", "`cd` to one that exists") from None
 
 
-def _source(root: Path | None, only: tuple[str, ...], cwd: str, *, is_live: bool) -> dict[str, Any]:
-    source: dict[str, Any] = {"cwd": cwd, "cwd_is_live": is_live}
-    if root is not None:
-        source["root"] = str(root)
-        if only:
-            source["only"] = only
-    for text in (str(root), cwd):
-        if not surroundings.is_readable_text(text):
-            raise BadValue("folder", text, "a path in UTF-8 (records are text; rename the folder)")
-    return source
+_PLAIN = (
+    *("name", "note", "priority", "timeout", "grace", "pod", "python", "hypothesis", "context", "intent"),
+    *("expect", "parent", "group", "metrics_from"),
+)
+_OPTIONS = {"config": "--config", "inputs": "--input", "outputs": "--output", "links": "--link", "tags": "--tag"}
 
 
-def _described(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key in ("name", "note"):
-        text = chosen[key]
-        if text is None:
-            continue
-        if "\0" in text or not surroundings.is_readable_text(text):
-            raise BadValue(f"--{key}", text, "text in UTF-8 without NUL")
-        found[key] = text
-    if "name" in found and not 1 <= len(found["name"]) <= NAME_LIMIT:
-        raise BadValue("--name", found["name"], f"1 to {NAME_LIMIT} characters")
-    if chosen["priority"] is not None:
-        found["priority"] = _priority(chosen["priority"])
-    for key, option in (("timeout_s", "timeout"), ("grace_s", "grace")):
-        if chosen[option] is not None:
-            found[key] = parse_duration(chosen[option])
-    if found.get("timeout_s") == 0:
-        raise BadValue("--timeout", chosen["timeout"], "more than zero")
-    return found
+def _flags(ctx: click.Context, chosen: Mapping[str, Any]) -> Layer:
+    """What the command line says, as a description."""
+    found: dict[str, Any] = {field: chosen[field] for field in _PLAIN if chosen[field] is not None}
+    words = list(ctx.meta["words"])
+    if chosen["module"] is not None:
+        found |= {"module": chosen["module"], "args": words}
+    elif ctx.meta["is_program"]:
+        found["command"] = words
+    elif words or chosen["file"] is None:
+        found |= {"script": words[0], "args": words[1:]} if words else {}
+    resources = {name: chosen[name] for name in RESOURCES if chosen[name] is not None}
+    if resources:
+        found["resources"] = resources
+    if chosen["env"]:
+        found["env"] = dict(_variable(text) for text in chosen["env"])
+    if chosen["inputs"]:
+        found["inputs"] = dict(_named(text) for text in chosen["inputs"])
+    found |= {field: list(chosen[field]) for field in ("config", "outputs", "links", "tags") if chosen[field]}
+    if chosen["seed"] is not None:
+        text = chosen["seed"]
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
+            raise BadValue("--seed", text, "a whole number from 0")
+        found["seed"] = int(text)
+    if chosen["live"]:
+        found["live"] = True
+    if chosen["stdin"]:
+        found["stdin"] = "spooled"
+    if ctx.get_parameter_source("lab") is click.core.ParameterSource.COMMANDLINE:
+        found["lab"] = chosen["lab"]
+    return Layer(found, _option)
 
 
-def _priority(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) in _PRIORITIES:
-        return int(text)
-    from labrun.core.spec import PRIORITY_WORDS  # start-up time: only when a word was given
+def _option(field: str) -> str:
+    table, _, name = field.partition(".")
+    if table == "resources":
+        return f"--{name.replace('_', '-')}"
+    if table in ("script", "module", "command", "args"):
+        return "the command line"
+    return _OPTIONS.get(table, f"--{table.replace('_', '-')}")
 
-    if text.lower() not in PRIORITY_WORDS:
-        raise BadValue("--priority", text, f"1 to 10, or {', '.join(PRIORITY_WORDS)}")
-    return PRIORITY_WORDS[text.lower()]
+
+def _variable(text: str) -> tuple[str, str | None]:
+    name, equals, value = text.partition("=")
+    if not name or "\0" in text or not is_readable_text(text):
+        raise BadValue("--env", text, "KEY=VALUE or KEY, in UTF-8 and without NUL")
+    return name, value if equals else None
 
 
-def _resources(chosen: Mapping[str, Any]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for key, option, least in (("cpus", "cpus", 1), ("gpu_count", "gpus", 0)):
-        text = chosen[option]
-        if text is None:
-            continue
-        if not (text.isascii() and text.isdigit() and least <= int(text[:9]) and len(text) <= 6):
-            raise BadValue(f"--{option}", text, f"a whole number from {least}")
-        found[key] = int(text)
-    if chosen["memory"] is not None:
-        found["memory_bytes"] = parse_size(chosen["memory"])
-    return found
+def _named(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise BadValue("--input", text, "NAME=PATH")
+    return name, path
+
+
+def _file(given: str, flags: Layer) -> tuple[Layer, list[str]]:
+    from labrun.client import experiment_file  # start-up time: it brings the reader of its format
+
+    has_target = any(field in flags.description for field in ("script", "module", "command"))
+    read = experiment_file.read(Path(given), has_target=has_target)
+    description = dict(read.description)
+    if has_target:  # what is named here is looked for from here
+        for field in ("script", "module", "command", "args", "cwd"):
+            description.pop(field, None)
+    return Layer(description, read.place_of), list(read.notices)
+
+
+def _from_here(flags: Layer, cwd: Path) -> Layer:
+    """Paths on the command line count from where it was typed, wherever the file's folder is."""
+    found = dict(flags.description)
+    for field in ("config", "links"):
+        if field in found:
+            found[field] = [str(cwd / path) for path in found[field]]
+    if "inputs" in found:
+        found["inputs"] = {name: str(cwd / path) for name, path in found["inputs"].items()}
+    if "/" in found.get("python", ""):
+        found["python"] = str(cwd / found["python"])
+    return flags._replace(description=found)
+
+
+def _project(layers: Sequence[Layer], cwd: Path, forbidden: frozenset[Path]) -> Path | None:
+    """The source root whose `lab.toml` counts: that of the script, else that of the folder it runs in."""
+    description = {field: value for layer in layers for field, value in layer.description.items()}
+    start = Path(cwd, description.get("cwd", "."))
+    if "script" in description:
+        start = Path(start, description["script"]).parent
+    return find_root(start.resolve(), forbidden, Path.exists)
+
+
+def _standard_input() -> bytes:
+    """Everything that comes, up to the limit.
+
+    Raises:
+        BadValue: It is a terminal, or closed.
+        TooBig: It is more than is kept as evidence.
+    """
+    if sys.stdin is None or sys.stdin.isatty():
+        raise BadValue("--stdin", "a terminal", "something piped in, as in `lab run --stdin script.py < data`")
+    content = sys.stdin.buffer.read(STDIN_LIMIT_BYTES + 1)
+    if len(content) > STDIN_LIMIT_BYTES:
+        raise TooBig("standard input", len(content), STDIN_LIMIT_BYTES, "put it into a file: `--input data=FILE`")
+    return content
+
+
+_HINTED = frozenset(
+    {"--note", "--priority", "--timeout", "--grace", "--cpus", "--memory", "--gpus", "--gpu-memory", "--pod"}
+    | {"--hypothesis", "--dry-run", "--json", "--quiet", "--link", "--parent"}
+)
+"""Options that scripts seldom have; `--config` or `--seed` behind a script is most likely the script's."""
 
 
 def _misplaced(arguments: Sequence[str], options: frozenset[str], kind: str) -> str | None:
     for position, word in enumerate(arguments):
         name, equals, _ = word.partition("=")
-        if name in options and name != "--help":
+        if name in options and name in _HINTED:
             value = arguments[position + 1 : position + 2]
             shown = word if equals or not value or value[0].startswith("-") else f"{word} {value[0]}"
             return f"`{shown}` went to the {kind}; put lab options before it"

@@ -131,7 +131,8 @@ class Screen(threading.Thread):
                 piece = self._client.logs(
                     self._run_id, stdout=self.offset, attempt=self._attempt, wait_s=_WAIT_S, limit_bytes=_LIMIT_BYTES
                 )
-                for _, _, content in piece.segments:
+                for _, offset, content in piece.segments:
+                    self.offset = offset  # a log over its quota goes on after its gap
                     self._show(memoryview(content))
                 is_over = piece.is_over
         except (LabError, OutputClosed, OutputFailed) as error:

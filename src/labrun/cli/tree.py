@@ -1,0 +1,74 @@
+"""`lab tree`: an experiment, what it follows from, and what followed from it."""
+
+from typing import Any
+
+import click
+
+from labrun.cli import show
+from labrun.cli.connect import connect, resolve
+from labrun.cli.options import common_options
+from labrun.cli.output import Output
+from labrun.cli.table import visible
+from labrun.client.api import Client
+from labrun.core.errors import NotFound
+
+_CHILDREN = 200
+_DEEP = 50
+"""So far up and down; a chain that is longer is cut, and says so."""
+
+
+@click.command()
+@click.argument("reference", metavar="[EXPERIMENT]", default="latest")
+@common_options
+@click.pass_obj
+def tree(output: Output, reference: str, lab: str) -> int:
+    """Show the family of an experiment: parents above, what followed from it below.
+
+    \b
+    Example:
+      lab tree EXP-054
+    """
+    client = connect(output, lab)
+    own = client.experiment(resolve(client, reference))["experiment"]
+    top, missing = _climb(client, own)
+    root = _grow(client, top, 0)
+    if output.face == "json":
+        output.json(root)
+        return 0
+    lines = [f"{missing} (not in this home)"] if missing else []
+    lines += _draw(output, root, own["run_id"], "", "")
+    output.data(*lines)
+    return 0
+
+
+def _climb(client: Client, one: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """The oldest known ancestor, and the run id of its parent where that is not here any more."""
+    for _ in range(_DEEP):
+        if one["parent"] is None:
+            return one, None
+        try:
+            one = client.experiment(one["parent"])["experiment"]
+        except NotFound:
+            return one, str(one["parent"])
+    return one, None
+
+
+def _grow(client: Client, one: dict[str, Any], depth: int) -> dict[str, Any]:
+    children = []
+    if depth < _DEEP:
+        found = client.experiments(limit=_CHILDREN, parent=one["run_id"])["experiments"]
+        children = [_grow(client, child, depth + 1) for child in reversed(found)]
+    return {**one, "children": children}
+
+
+def _draw(output: Output, one: dict[str, Any], own: str, here: str, below: str) -> list[str]:
+    state = show.paint(output, show.state(one), one)
+    told = one["note"] or one["hypothesis"] or show.command(one)
+    mark = "  <" if one["run_id"] == own else ""
+    name = f" {visible(one['name'])}" if one["name"] else ""
+    lines = [f"{here}{one['label']}{name}  {state}  {visible(told.partition(chr(10))[0])}{mark}"]
+    for position, child in enumerate(one["children"]):
+        is_last = position == len(one["children"]) - 1
+        joint, stem = ("└── ", "    ") if is_last else ("├── ", "│   ")
+        lines += _draw(output, child, own, below + joint, below + stem)
+    return lines
