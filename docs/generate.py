@@ -1,14 +1,15 @@
-"""Write the generated parts of the documents: door plates, commands, error codes, settings.
+"""Write the generated parts of the documents: door plates, commands, error codes, settings, the experiment file.
 
     python docs/generate.py            rewrite what is stale, name it
     python docs/generate.py --check    change nothing; exit 1 when something is stale
 
 A document keeps its hand-written text: only what stands between `<!-- generated: NAME -->` and
-`<!-- end of NAME -->` is replaced.
+`<!-- end of NAME -->` is replaced. The JSON Schema is generated as a whole.
 """
 
 import ast
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from labrun.cli import main as cli
 from labrun.core.errors import LabError, error_classes
 from labrun.server.errors import STATUS
 from labrun.settings import Settings
+from labrun.wire.schema import description_schema
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/labrun"
@@ -38,6 +40,7 @@ ROOMS = (
     "wire",
     "core",
     "shim",
+    "metrics",
     "testing",
 )
 
@@ -103,12 +106,59 @@ def settings() -> str:
     return "\n".join(rows)
 
 
+def fields() -> str:
+    """List every field of an experiment file with what it takes and the sentence beside it."""
+    schema = description_schema()
+    parts = [("", schema["properties"]), ("resources.", schema["$defs"]["Resources"]["properties"])]
+    rows = ["| Field | Takes | Means |", "|---|---|---|"]
+    for prefix, members in parts:
+        for name, field in members.items():
+            if not name.startswith("$"):
+                rows.append(f"| `{prefix}{name}` | {_takes(field)} | {field['description']} |")
+    return "\n".join(rows)
+
+
+def _takes(field: dict[str, Any]) -> str:
+    """Say in a few words what a field's schema allows."""
+    if "anyOf" in field:
+        words = sorted((_takes(one) for one in field["anyOf"]), key=lambda word: word.startswith("list"))
+        words = [word for word in words if not (word.startswith("whole number") and "number" in words)]
+        return " or ".join(dict.fromkeys(words))
+    if "enum" in field:
+        return ", ".join(f"`{word}`" for word in field["enum"])
+    match field.get("type"):
+        case "integer":
+            least, most = field.get("minimum"), field.get("maximum")
+            if least == most and least is not None:
+                return f"`{least}`"
+            whole = f" from {least}" if least is not None else ""
+            return f"whole number{whole}" + (f" to {most}" if most is not None else "")
+        case "array":
+            return f"list of {_takes(field['items'])}"
+        case "object":
+            return f"table of names and {_takes(field['additionalProperties'])}"
+        case "boolean":
+            return "`true` or `false`"
+        case "string":
+            return "text"
+        case kind:
+            return str(kind) if kind else "table, see below"
+
+
+def schema() -> str:
+    """Write the JSON Schema of an experiment file, as `lab schema` prints it."""
+    return json.dumps(description_schema(), indent=2) + "\n"
+
+
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "plates": ("ARCHITECTURE.md", plates),
     "commands": ("docs/reference/cli.md", commands),
     "errors": ("docs/reference/errors.md", errors),
     "settings": ("docs/reference/settings.md", settings),
+    "fields": ("docs/reference/experiment-file.md", fields),
 }
+FILES: dict[str, Callable[[], str]] = {"docs/reference/experiment.schema.json": schema}
+"""Files that are generated as a whole."""
 
 
 def main() -> int:
@@ -123,6 +173,13 @@ def main() -> int:
         assert found is not None, f"{document} has no place for {name}"
         new = f"{old[: found.start()]}{found[1]}\n{write()}\n\n{found[2]}{old[found.end() :]}"
         if new != old:
+            stale.append(document)
+            if not is_check:
+                path.write_text(new, encoding="utf-8")
+    for document, write in FILES.items():
+        path = ROOT / document
+        new = write()
+        if not path.exists() or path.read_text(encoding="utf-8") != new:
             stale.append(document)
             if not is_check:
                 path.write_text(new, encoding="utf-8")

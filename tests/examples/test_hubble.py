@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from labrun.client.experiment_file import read
+
 SCRIPT = Path(__file__).parents[2] / "examples/hubble/hubble.py"
 SLOPE, INTERCEPT = 454.16, -40.78  # least squares of the same 24 points, km/s/Mpc and km/s
 
@@ -86,3 +88,10 @@ def test_wrong_options_are_refused_before_anything_is_written(tmp_path: Path, op
     assert done.returncode == 2
     assert options[0] in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_experiment_file_beside_it_says_how_to_run_it() -> None:
+    found = read(SCRIPT.parent / "experiment.yaml")
+    assert found.notices == ()
+    assert found.description["cwd"] == str(SCRIPT.parent)
+    assert found.description["args"] == ["--samples", "4000", "--seed", "1929"]

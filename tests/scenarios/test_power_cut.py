@@ -5,6 +5,7 @@ The negative control is a build that commits with `synchronous=NORMAL`; it must 
 """
 
 import os
+import shutil
 import sys
 import threading
 import time
@@ -138,3 +139,46 @@ def test_negative_control_a_build_that_commits_without_sync_is_caught(tmp_path: 
     broken = broken_build(tmp_path, ("store/queue/sqlite.py", r'"FULL"', '"NORMAL"'))
     _, missing = one_cut(tmp_path, disk, broken, is_held=True)
     assert missing != []
+
+
+def code_cut(tmp_path: Path, disk: LoopDisk, source: Path | None) -> list[str]:
+    """Cut the power right after the last of a few edits was submitted; what each experiment printed of its code.
+
+    The slots are taken until the cut, so that no sync but the submit's own stands between them.
+    """
+    build = {} if source is None else {"source": source}
+    lab = LaboratoryUnderTest(disk.path / "home", settings="slots = 1\n", log=tmp_path / "server.err", **build)
+    lab.start()
+    try:
+        blocker = lab.submit("/bin/sleep", "1000")
+        wait_until(partial(is_running, lab, blocker["run_id"]), 20, "the slot is taken")
+        root = tmp_path / "project"
+        root.mkdir()
+        (root / "model.py").write_text("version = -1\n")
+        submit = partial(lab.submit, sys.executable, "-c", "import model; print(model.version)")
+        submit(source={"root": str(root)})  # the store itself is made
+        disk.sync()
+        acknowledged = []
+        for version in range(5):
+            (root / "model.py").write_text(f"version = {version}\n")
+            acknowledged.append(submit(source={"root": str(root)})["run_id"])
+        disk.cut_power()
+        lab.kill()
+        lab.kill_processes()
+        disk.unmount()
+        disk.mount()
+        shutil.rmtree(root)
+        lab.start()
+        ended = [lab.wait_ended(run_id, timeout_s=60, sealed=False) for run_id in acknowledged]
+        return [(lab.folder(shown) / "attempts/1/stdout.log").read_text().strip() for shown in ended]
+    finally:
+        lab.stop()
+
+
+def test_a_power_cut_right_after_the_answer_loses_no_code(tmp_path: Path, disk: LoopDisk) -> None:
+    assert code_cut(tmp_path, disk, None) == ["0", "1", "2", "3", "4"]
+
+
+def test_negative_control_a_build_that_does_not_sync_its_packs_loses_code(tmp_path: Path, disk: LoopDisk) -> None:
+    broken = broken_build(tmp_path, ("store/objects.py", r"os\.fsync\((file\.fileno\(\)|fd)\)", "pass"))
+    assert code_cut(tmp_path, disk, broken) != ["0", "1", "2", "3", "4"]

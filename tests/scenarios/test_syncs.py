@@ -86,7 +86,7 @@ def design(ended: dict[str, Any], home: Path) -> Counter[str]:
     folder = Path(ended["folder"])
     files = [folder / name for name in ("README.md", "run_manifest.json", "events.jsonl", "outputs/result.txt")]
     files += [path for path in (folder / "attempts/1").iterdir() if path.is_file()]
-    inner = [folder / "attempts/1", folder / "attempts", folder / "outputs", folder]
+    inner = [folder / name for name in ("attempts/1", "attempts", "outputs", "submitted", "")]
     outer = [folder.parent, folder.parent.parent, folder.parent.parent.parent]
     chain = folder.parent.parent / "chain.jsonl"
     return Counter(
