@@ -20,6 +20,8 @@ _AGAIN_S = 2.0
 """A second Ctrl-C within this time cancels."""
 _FIRST_WAIT_S = 1.0
 _WAIT_S = 20.0
+_CHECK_S = 5.0
+"""Longest wait for the card of a failure; a full disk may put it off."""
 _LIMIT_BYTES = 256 * 1024
 _DESCRIPTORS = {"stdout": 1, "stderr": 2}
 
@@ -195,7 +197,7 @@ class Attached:
         self._output.insist(f"lab: {why}; {self._label} goes on: `lab logs -f {self._label}`")
 
     def _close(self) -> int:
-        detail = self._client.experiment(self._run_id)
+        detail = self._checked()
         ours = [attempt for attempt in detail["attempts"] if attempt["attempt"] == self._attempt]
         ending = ours[0] if ours and ours[0]["ending"] else detail["experiment"]
         error_code = self._launch_error() if ending["ending"] == "never_started" else None
@@ -205,6 +207,20 @@ class Attached:
             lines = [*told_after(detail), *show.closing(detail["experiment"], ending)]
             self._output.say(*(f"lab: {line}" for line in lines))
         return statuses.of_run(ending, error_code)
+
+    def _checked(self) -> dict[str, Any]:
+        """Everything about it; after a failure, or where outputs are expected, once its end was looked at."""
+        detail = self._client.experiment(self._run_id)
+        deadline, seen = time.monotonic() + _CHECK_S, 0
+        while (
+            (detail["experiment"]["status"] == "failed" or detail["expected_outputs"])
+            and detail["experiment"]["step"] == "checking"
+            and detail["experiment"]["attempt"] == self._attempt
+            and time.monotonic() < deadline
+        ):
+            seen = self._client.events(self._run_id, after=seen, wait_s=1.0)["next"]
+            detail = self._client.experiment(self._run_id)
+        return detail
 
     def _launch_error(self) -> str | None:
         for event in reversed(self._client.events(self._run_id)["events"]):

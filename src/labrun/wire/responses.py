@@ -154,8 +154,9 @@ class ExperimentDetail(Struct, frozen=True, kw_only=True):
     grace_s: float
     card: FailureCard | None = None
     """After a failure."""
+    expected_outputs: tuple[str, ...] = ()
     missing_outputs: tuple[str, ...] = ()
-    """Expected outputs that nothing matches."""
+    """Expected outputs that nothing matches; known once it was checked."""
     not_frozen: tuple[NotFrozen, ...] = ()
     has_terminal: bool = False
     """Started by `lab run -i`: somebody may attach to it."""

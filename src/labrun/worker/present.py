@@ -95,6 +95,7 @@ def detail(shown: Experiment, told: Story, artifacts: tuple[Artifact, ...], seal
         timeout_s=spec.timeout_s,
         grace_s=spec.grace_s,
         has_terminal=spec.stdin == "terminal",
+        expected_outputs=spec.expected_outputs,
         missing_outputs=current.missing_outputs if current is not None else (),
         not_frozen=spec.source.not_frozen,
     )
