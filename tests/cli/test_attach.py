@@ -104,6 +104,8 @@ def test_a_detached_experiment_goes_on_and_can_be_attached_to(shell: Shell, open
 def test_the_second_looks_on_until_the_first_leaves(shell: Shell, open_window: Open) -> None:
     first = open_window("run", "-i", shell.write("ask.py", NAME))
     first.wait("name? ")
+    first.type("x\x7f")  # who has typed holds the keyboard
+    first.wait("x\b \b")
     second = open_window("attach", "EXP-001")
     second.wait("you look on")
     second.type("not me\r")

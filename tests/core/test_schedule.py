@@ -108,3 +108,23 @@ def test_what_could_never_start_here_is_refused_at_the_door(request_: Request) -
 
 def test_all_of_the_host_may_be_asked_for() -> None:
     check_possible(Request(cpus=8, memory_bytes=16 << 30, gpu_count=4), HOST)
+
+
+def test_gpus_with_too_little_memory_are_not_assigned() -> None:
+    capacity = Capacity(8, 2**34, gpu_indices=(0, 1, 2), gpu_memory_bytes=(8 * 2**30, 80 * 2**30, 80 * 2**30))
+    asked = Request(gpu_count=1, gpu_memory_bytes=40 * 2**30)
+    check_possible(asked, capacity)
+    made = plan([pending("a", asked), pending("b", asked), pending("c", asked)], [], capacity)
+    assert [start.gpus for start in made.starts] == [(1,), (2,)]
+    assert "GPUs of 40.0 GiB, 0 free" in (made.head_reason or "")
+    with pytest.raises(ImpossibleRequest):
+        check_possible(Request(gpu_count=3, gpu_memory_bytes=40 * 2**30), capacity)
+    with pytest.raises(ImpossibleRequest):
+        check_possible(Request(gpu_memory_bytes=2**40), capacity)
+
+
+def test_memory_of_a_gpu_alone_means_one_gpu_and_where_it_is_unknown_none() -> None:
+    known = Capacity(8, 2**34, gpu_indices=(0,), gpu_memory_bytes=(2**36,))
+    assert plan([pending("a", Request(gpu_memory_bytes=2**30))], [], known).starts[0].gpus == (0,)
+    with pytest.raises(ImpossibleRequest):
+        check_possible(Request(gpu_memory_bytes=1), Capacity(8, 2**34, gpu_indices=(0,)))

@@ -7,8 +7,9 @@ from msgspec import structs
 
 from labrun.core import story
 from labrun.core.endings import Cancelled, Ending, Exited, Lost, NeverStarted, OutOfMemory, Signalled, TimedOut
+from labrun.core.environment import Environment, Gpu, Machine, Python, Repository
 from labrun.core.events import Damaged
-from labrun.core.spec import Source, Spec, Target
+from labrun.core.spec import ConfigFile, Input, Narrative, NotFrozen, Source, Spec, Target
 from labrun.store.views import manifest, readme
 from labrun.store.views.facts import Facts, command_line, visible
 from labrun.wire.responses import Artifact
@@ -35,7 +36,8 @@ def test_the_manifest_has_the_fields_of_the_description() -> None:
     found = read(facts())
     assert {"run_id", "status", "command", "queued_at", "started_at", "ended_at", "exit_code", "priority"} <= set(found)
     assert found["metadata"] == {"note": "is the slope robust?"}
-    assert found["narrative"] == {}
+    told = ("hypothesis", "context", "intent", "expected_outcome", "parent_run", "experiment_group")
+    assert found["narrative"] == {**dict.fromkeys(told), "tags": []}
     assert found["annotations"] == []
     assert (found["status"], found["exit_code"], found["priority"]) == ("succeeded", 0, 7)
     assert found["queued_at"] == "2026-11-20T12:00:00Z"
@@ -131,8 +133,8 @@ README = """\
 - Queued 2026-11-20 12:00:00 UTC by ada on box; run id 2026-11-20_00000054.
 - Started 2026-11-20 12:01:43 UTC, ended 2026-11-20 12:01:51 UTC.
 - Code: 3 files of `/home/ada/planck`, frozen when it was queued; git tree {tree}.
-- Working directory: `work/sub`.
 - Python: `/usr/bin/python3`.
+- Working directory: `work/sub`.
 - Resources: asked for 2 CPUs, 8.0 GiB of memory, at most 1 h 30 min; memory peak 1.0 GiB; processor time 4 s.
 
 ## Where things are
@@ -148,6 +150,7 @@ README = """\
   - `outputs/chain-8.csv` (7.8 KiB)
   - and 2 more, all in `run_manifest.json`
 - `attempts/1/stdout.log` and `stderr.log`: what it printed.
+- `submitted/`: environment, packages, lock files, difference to the commit, configuration, stdin.
 - `work/`: the copy of the code it ran in. `run_manifest.json`: all of this for programs.
 - `events.jsonl`: what happened when. `attempts/1/`: order, start, exit, and in `seal.json`
   the SHA-256 of all this evidence; the seal's own is a line of `../../chain.jsonl`.
@@ -221,3 +224,55 @@ def test_views_of_every_step_on_the_way_can_be_written(tmp_path: Path) -> None:
         made = structs.replace(facts(exit_record=None, artifacts=()), story=story.tell(events[:count]))
         assert read(made)["label"] == "EXP-054"
         assert readme.render(made).startswith(b"# EXP-054 planck bao\n")
+
+
+RICH = structs.replace(
+    SPEC,
+    narrative=Narrative(hypothesis="the slope is 450", tags=("sky",), parent_run="2026-11-19_aaaaaaaa"),
+    configs=(ConfigFile("c.yaml", "submitted/config/c.yaml", "c" * 64, 9),),
+    inputs=(Input("sky", "/data/sky", "d" * 64, 2**30, 3, at(0)),),
+    expected_outputs=("*.csv",),
+    seed=7,
+    definition="e" * 64,
+    source=structs.replace(
+        SPEC.source, not_frozen=(NotFrozen("editable", "/home/ada/lib", commit="abc", is_dirty=True),)
+    ),
+)
+ENVIRONMENT = Environment(
+    machine=Machine("box", "Debian 12", "6.1", "x86_64", "EPYC", 64, 2**38, (Gpu(0, "H100", 2**36),), "550.1", "12.4"),
+    python=Python("/usr/bin/python3", "3.11.7", "CPython", "/usr", "system"),
+    packages=("numpy==1.26.4",),
+    repository=Repository("f" * 40, "main", True, diff="submitted/code.diff"),
+)
+
+
+def test_what_went_in_stands_in_the_manifest() -> None:
+    found = read(facts(RICH, environment=ENVIRONMENT))
+    inside, datasets, code = found["environment"], found["datasets"], found["code"]
+    assert isinstance(inside, dict)
+    assert isinstance(datasets, list)
+    assert isinstance(code, dict)
+    assert (inside["git_commit"], inside["git_branch"], inside["git_dirty"]) == ("f" * 40, "main", True)
+    assert (inside["pip_freeze"], inside["python_version"]) == (["numpy==1.26.4"], "3.11.7")
+    assert (inside["cuda_version"], inside["gpu_driver"]) == ("12.4", "550.1")
+    assert found["resources"]["gpu_model"] == "H100"  # type: ignore[index]
+    assert found["narrative"]["hypothesis"] == "the slope is 450"  # type: ignore[index]
+    assert datasets[0]["checksum"] == f"sha256:{'d' * 64}"
+    assert datasets[0]["size_gb"] == 1.0
+    assert found["configs"][0]["sha256"] == "c" * 64  # type: ignore[index]
+    assert (found["seed"], found["definition"]) == (7, "e" * 64)
+    assert code["not_frozen"][0]["path"] == "/home/ada/lib"
+
+
+def test_what_went_in_stands_in_the_readme() -> None:
+    text = readme.render(facts(RICH, environment=ENVIRONMENT)).decode()
+    for words in (
+        "- Hypothesis: the slope is 450",
+        f"- Commit {'f' * 40} on main, with changes that were not committed (`submitted/code.diff`).",
+        "- Python 3.11.7, 1 packages in `submitted/packages.txt`: `/usr/bin/python3`.",
+        "- Seed: 7.",
+        f"- Configuration `c.yaml`: `submitted/config/c.yaml`, SHA-256 {'c' * 64}.",
+        f"- Input `sky`: `/data/sky`, 3 files, 1.0 GiB, SHA-256 {'d' * 64}.",
+        "- Not frozen (editable): `/home/ada/lib`, commit abc with changes.",
+    ):
+        assert words in text

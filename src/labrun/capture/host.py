@@ -13,22 +13,25 @@ from labrun.core.resources import Capacity
 
 def capacity(slots: int) -> Capacity:
     """Count the processors this process may use, the memory of the host and its GPUs."""
+    gpus = gpu_memory()
     return Capacity(
         cpus=len(os.sched_getaffinity(0)),
         memory_bytes=psutil.virtual_memory().total,
-        gpu_indices=gpu_indices(),
+        gpu_indices=tuple(range(len(gpus))),
+        gpu_memory_bytes=gpus,
         slots=slots,
     )
 
 
-def gpu_indices() -> tuple[int, ...]:
-    """Indices of the NVIDIA GPUs the driver shows; none without a driver."""
+def gpu_memory() -> tuple[int, ...]:
+    """Memory of each NVIDIA GPU the driver shows, by index; nothing without a driver."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return ()
     try:
-        return tuple(range(pynvml.nvmlDeviceGetCount()))
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return tuple(int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) for handle in handles)
     except pynvml.NVMLError:
         return ()
     finally:

@@ -22,6 +22,13 @@ class Request(Struct, frozen=True, omit_defaults=True):
     """Free space it needs below the home; checked at submit and before the start, not enforced."""
 
     @property
+    def gpus_needed(self) -> int:
+        """Whole GPUs it takes; memory of a GPU asked for alone means one."""
+        if self.gpu_count is None:
+            return 0 if self.gpu_memory_bytes is None else 1
+        return self.gpu_count
+
+    @property
     def is_empty(self) -> bool:
         """Nothing was asked for."""
         return all(asked is None for asked in (self.cpus, self.memory_bytes, self.gpu_count, self.gpu_memory_bytes))
@@ -33,5 +40,7 @@ class Capacity(Struct, frozen=True):
     cpus: int
     memory_bytes: int
     gpu_indices: tuple[int, ...] = ()
+    gpu_memory_bytes: tuple[int, ...] = ()
+    """Of each of those GPUs, in their order; empty where it is not known."""
     slots: int = 1
     """How many experiments without a request may run at once."""

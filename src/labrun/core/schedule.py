@@ -61,6 +61,7 @@ class _Free:
         self.memory_bytes = capacity.memory_bytes
         self.slots = capacity.slots
         self.gpus = list(capacity.gpu_indices)
+        self._capacity = capacity
         for held in holding:
             self._take(held.request, held.gpus)
 
@@ -78,12 +79,17 @@ class _Free:
             return f"needs {request.cpus} CPUs, {max(self.cpus, 0)} free"
         if request.memory_bytes and request.memory_bytes > self.memory_bytes:
             return f"needs {show_size(request.memory_bytes)} of memory, {show_size(max(self.memory_bytes, 0))} free"
-        if request.gpu_count and request.gpu_count > len(self.gpus):
-            return f"needs {request.gpu_count} GPUs, {len(self.gpus)} free"
+        if request.gpus_needed > len(fitting := self._fitting(request)):
+            size = f" of {show_size(request.gpu_memory_bytes)}" if request.gpu_memory_bytes else ""
+            return f"needs {request.gpus_needed} GPUs{size}, {len(fitting)} free"
         return None
 
+    def _fitting(self, request: Request) -> list[int]:
+        large = fitting_gpus(request, self._capacity)
+        return [index for index in self.gpus if index in large]
+
     def grant(self, request: Request) -> tuple[int, ...]:
-        gpus = tuple(self.gpus[: request.gpu_count or 0])
+        gpus = tuple(self._fitting(request)[: request.gpus_needed])
         self._take(request, gpus)
         return gpus
 
@@ -117,5 +123,15 @@ def check_possible(request: Request, capacity: Capacity) -> None:
         raise ImpossibleRequest("CPUs", str(request.cpus), str(capacity.cpus))
     if request.memory_bytes is not None and request.memory_bytes > capacity.memory_bytes:
         raise ImpossibleRequest("of memory", show_size(request.memory_bytes), show_size(capacity.memory_bytes))
-    if request.gpu_count is not None and request.gpu_count > len(capacity.gpu_indices):
-        raise ImpossibleRequest("GPUs", str(request.gpu_count), str(len(capacity.gpu_indices)))
+    fitting = fitting_gpus(request, capacity)
+    if request.gpus_needed > len(fitting):
+        what = f"GPUs of {show_size(request.gpu_memory_bytes)}" if request.gpu_memory_bytes else "GPUs"
+        raise ImpossibleRequest(what, str(request.gpus_needed), str(len(fitting)))
+
+
+def fitting_gpus(request: Request, capacity: Capacity) -> tuple[int, ...]:
+    """GPUs of the host that have the memory asked for; where memory is not known, none is promised to have it."""
+    if request.gpu_memory_bytes is None:
+        return capacity.gpu_indices
+    sizes = zip(capacity.gpu_indices, capacity.gpu_memory_bytes, strict=False)
+    return tuple(index for index, size in sizes if size >= request.gpu_memory_bytes)

@@ -36,6 +36,7 @@ from labrun.store.chain import append_cancelled as append_cancelled
 from labrun.store.evidence import Code, Environment, Piece, Seal, Superseded, read_seal, weigh, write_seal
 from labrun.store.folder import Folder
 from labrun.store.metric_summary import summary_at_end
+from labrun.store.submitted import read_environment
 from labrun.store.verify import Finding as Finding
 from labrun.store.verify import verify_chain as verify_chain
 from labrun.store.verify import verify_folder as verify_folder
@@ -232,7 +233,14 @@ def write_views(
     record = to_builtins(exit_record) if exit_record is not None else None
     current = told.current
     metrics = summary_at_end(folder.attempt(current.attempt), told.spec.metrics_from) if current is not None else None
-    facts = Facts(story=told, exit_record=record, artifacts=artifacts, at=at, metrics=metrics)
+    facts = Facts(
+        story=told,
+        exit_record=record,
+        artifacts=artifacts,
+        at=at,
+        metrics=metrics,
+        environment=read_environment(folder),
+    )
     _replace(folder.readme, readme.render(facts))
     _replace(folder.manifest, manifest.render(facts))
 

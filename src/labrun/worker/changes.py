@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-import msgspec
-
 from labrun.core import changes
 from labrun.core.changes import Change
-from labrun.core.environment import Environment
 from labrun.core.errors import LabError
 from labrun.core.spec import Spec
 from labrun.core.story import Story
 from labrun.store.code import CodeStore
 from labrun.store.folder import Folder
+from labrun.store.submitted import read_environment
 from labrun.wire.responses import ChangesView, Experiment
 from labrun.worker.lookup import read_story
 from labrun.worker.parts import Parts
@@ -30,7 +28,10 @@ def changes_since_success(parts: Parts, told: Story, folder: Folder) -> ChangesV
     except LabError:
         return None  # its record is damaged: `lab doctor` says so
     after, old_folder = told.spec, Folder(Path(success.folder))
-    found = [*changes.between(before, after), *changes.environments(_environment(old_folder), _environment(folder))]
+    found = [
+        *changes.between(before, after),
+        *changes.environments(read_environment(old_folder), read_environment(folder)),
+    ]
     found += _code(parts.code, before, after)
     return ChangesView(success.label, tuple(found))
 
@@ -49,13 +50,6 @@ def _is_same_script(one: Experiment, spec: Spec) -> bool:
     own = spec.target.argv[1:] if spec.interpreter is not None else spec.target.argv
     head = 2 if spec.target.kind == "module" else 1
     return bool(words) and words[:head] == own[:head]
-
-
-def _environment(folder: Folder) -> Environment | None:
-    try:
-        return msgspec.json.decode((folder.submitted / "environment.json").read_bytes(), type=Environment)
-    except (OSError, msgspec.DecodeError):
-        return None
 
 
 def _code(store: CodeStore, before: Spec, after: Spec) -> list[Change]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from labrun.core import lifecycle
+from labrun.core.environment import Environment
 from labrun.core.events import Status
 from labrun.core.story import Story
 from labrun.wire.metrics import MetricsView
@@ -23,6 +24,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     artifacts: Sequence[Artifact] = ()
     at: datetime
     """When the artifacts were listed."""
+    environment: Environment | None = None
+    """What it ran in, from `submitted/environment.json`; None where it was not captured."""
     metrics: MetricsView | None = None
     """What the last attempt measured; None when nothing."""
 

@@ -12,6 +12,7 @@ from msgspec import structs, to_builtins
 from labrun.core import lifecycle, story
 from labrun.core.endings import Ending, describe, exit_code_of, failure_mode_of
 from labrun.core.events import STEPS
+from labrun.core.spec import Input, Narrative
 from labrun.core.story import AttemptStory
 from labrun.store.metric_summary import SHOWN_SERIES
 from labrun.store.views.facts import Facts
@@ -29,6 +30,7 @@ def build(facts: Facts) -> dict[str, Any]:
     """Gather the manifest as plain values; times are RFC 3339 in UTC once encoded."""
     told, spec = facts.story, facts.story.spec
     current, ending = told.current, told.ending
+    failure = current.failure if current and ending else None
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": told.run_id,
@@ -42,14 +44,21 @@ def build(facts: Facts) -> dict[str, Any]:
         "ended_at": story.ended_at(told),
         "exit_code": exit_code_of(ending) if ending else None,
         "ending": _ending(ending),
-        "failure_mode": failure_mode_of(ending) if ending else None,
+        "failure_mode": failure.mode if failure else failure_mode_of(ending) if ending else None,
+        "failure": to_builtins(failure) if failure else None,
+        "hint": current.hint if current else None,
         "priority": spec.priority,
         "user": spec.user or None,
         "metadata": {"note": spec.note},
-        "narrative": {},
+        "definition": spec.definition,
+        "seed": spec.seed,
+        "is_seed_drawn": spec.is_seed_drawn,
+        "pod": spec.pod,
+        "narrative": _narrative(spec.narrative),
         "annotations": [],
         "environment": _environment(facts),
-        "datasets": [],
+        "datasets": [_dataset(data) for data in spec.inputs],
+        "configs": [to_builtins(config) for config in spec.configs],
         "resources": _resources(facts),
         "metrics": {one.name: one.last for one in facts.metrics.series} if facts.metrics else {},
         "metric_summaries": _summaries(facts),
@@ -60,6 +69,8 @@ def build(facts: Facts) -> dict[str, Any]:
                 for found in facts.artifacts
             ],
             "total_size_bytes": facts.artifact_bytes,
+            "expected": spec.expected_outputs,
+            "missing": current.missing_outputs if current else (),
         },
         "code": {
             "tree": told.tree,
@@ -68,7 +79,12 @@ def build(facts: Facts) -> dict[str, Any]:
             "file_count": told.file_count if told.tree else None,
             "cwd": spec.source.cwd,
             "cwd_is_live": spec.source.cwd_is_live,
+            "is_live": spec.source.is_live,
+            "links": [to_builtins(link) for link in spec.source.links],
+            "not_frozen": [to_builtins(each) for each in spec.source.not_frozen],
+            "import_path": spec.source.import_path,
         },
+        "submitted": spec.submitted,
         "steps": _steps(facts),
         "attempts": [_attempt(attempt) for attempt in told.attempts],
         "damages": told.damages,
@@ -85,12 +101,51 @@ def _ending(ending: Ending | None) -> dict[str, Any] | None:
 
 
 def _environment(facts: Facts) -> dict[str, Any]:
-    spec = facts.story.spec
-    unknown = ("python_version", "git_commit", "git_dirty", "git_branch", "container_image", "container_digest")
+    spec, found = facts.story.spec, facts.environment
+    python, code, machine = (found.python, found.repository, found.machine) if found else (None, None, None)
     return {
         "interpreter": spec.interpreter,
+        "python_version": python.version if python else None,
+        "python_prefix": python.prefix if python else None,
+        "pip_freeze": found.packages if found else None,
+        "git_commit": code.commit if code else None,
+        "git_branch": code.branch if code else None,
+        "git_dirty": code.is_dirty if code else None,
+        "git_remote": code.remote if code else None,
+        "git_diff": code.diff if code else None,
+        "lock_files": [to_builtins(lock) for lock in found.locks] if found else [],
+        "cuda_version": machine.cuda_version if machine else None,
+        "gpu_driver": machine.gpu_driver if machine else None,
+        "machine": to_builtins(machine) if machine else None,
+        "container_image": None,
+        "container_digest": None,
         "variables_sha256": spec.surroundings.variables,
-        **dict.fromkeys((*unknown, "pip_freeze", "cuda_version", "gpu_driver")),
+        "variables": found.variables if found else {},
+    }
+
+
+def _narrative(told: Narrative) -> dict[str, Any]:
+    """What was said before it ran; what is said afterwards stands in `notes.jsonl`."""
+    return {
+        "hypothesis": told.hypothesis,
+        "context": told.context,
+        "intent": told.intent,
+        "expected_outcome": told.expected_outcome,
+        "parent_run": told.parent_run,
+        "experiment_group": told.experiment_group,
+        "tags": told.tags,
+    }
+
+
+def _dataset(data: Input) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "path": data.path,
+        "checksum": f"sha256:{data.sha256}",
+        "size_gb": _gb(data.size_bytes),
+        "size_bytes": data.size_bytes,
+        "file_count": data.file_count,
+        "modified": data.modified,
     }
 
 
@@ -100,16 +155,18 @@ def _resources(facts: Facts) -> dict[str, Any]:
     return {
         "requested": {
             "gpus": asked.gpu_count,
-            "gpu_memory_gb": None,
+            "gpu_memory_gb": _gb(asked.gpu_memory_bytes),
             "cpu_cores": asked.cpus,
             "ram_gb": _gb(asked.memory_bytes),
-            "disk_gb": None,
+            "disk_gb": _gb(asked.disk_bytes),
             "max_runtime_hours": round(spec.timeout_s / 3600, 6) if spec.timeout_s else None,
         },
         "actual": _actual(facts),
         "gpus": current.gpus if current else (),
         "enforced": current.enforced if current else {},
-        "gpu_model": None,
+        "gpu_model": facts.environment.machine.gpus[0].model
+        if facts.environment and facts.environment.machine.gpus
+        else None,
         "host": spec.host or None,
     }
 

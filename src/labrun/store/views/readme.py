@@ -13,7 +13,8 @@ _AGAIN = "/tmp/again"
 
 def render(facts: Facts) -> bytes:
     """Write the README: plain text that happens to be Markdown, UTF-8, control characters made visible."""
-    lines = [*_head(facts), *_what_ran(facts), *_attempts(facts), *_where(facts), *_again(facts)]
+    lines = [*_head(facts), *_why(facts), *_what_ran(facts), *_failed(facts)]
+    lines += [*_attempts(facts), *_where(facts), *_again(facts)]
     return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
 
 
@@ -27,6 +28,48 @@ def _head(facts: Facts) -> Iterator[str]:
     yield f"**{facts.status.capitalize()}**: {how}{f', after {duration(took)}' if took is not None else ''}."
     yield ""
     yield from (f"> {visible(line)}" for line in (spec.note or "no note was given").splitlines() or [""])
+    yield ""
+
+
+def _why(facts: Facts) -> Iterator[str]:
+    """What was said before it ran."""
+    told = facts.story.spec.narrative
+    said = {
+        "Hypothesis": told.hypothesis,
+        "Context": told.context,
+        "Intent": told.intent,
+        "Expected": told.expected_outcome,
+        "Follows from": told.parent_run,
+        "Group": told.experiment_group,
+        "Tags": ", ".join(told.tags) or None,
+    }
+    if any(said.values()):
+        yield "## Why"
+        yield ""
+        yield from (f"- {name}: {visible(text)}" for name, text in said.items() if text)
+        yield ""
+
+
+def _failed(facts: Facts) -> Iterator[str]:
+    """The failure card."""
+    current = facts.story.current
+    failure = current.failure if current is not None and facts.story.ending is not None else None
+    if current is not None and current.missing_outputs:
+        yield f"Expected and not there: {', '.join(f'`{visible(glob)}`' for glob in current.missing_outputs)}."
+        yield ""
+    if current is None or failure is None:
+        return
+    yield "## Why it failed"
+    yield ""
+    doubt = " (a guess)" if failure.is_guess else ""
+    yield f"- {failure.mode.replace('_', ' ').capitalize()}{doubt}: {visible('; '.join(failure.evidence))}."
+    if failure.checked:
+        yield f"- Looked at: {visible('; '.join(failure.checked))}."
+    if failure.error is not None:
+        where = f", at `{visible(failure.error.file)}` line {failure.error.line}" if failure.error.file else ""
+        yield f"- First error: `{visible(failure.error.text)}`{where}."
+    if current.hint is not None:
+        yield f"- Try: `{visible(current.hint)}`"
     yield ""
 
 
@@ -55,13 +98,36 @@ def _what_ran(facts: Facts) -> Iterator[str]:
         yield f"- Code: {count} of `{visible(source.root or '?')}`, frozen when it was queued; git tree {told.tree}."
     else:
         yield "- Code: nothing was frozen; it ran on the files as they were."
+    yield from _surroundings(facts)
     place = f"`{visible(source.cwd)}`, not a frozen copy" if source.cwd_is_live else f"`{visible(_cwd(facts))}`"
     yield f"- Working directory: {place}."
-    if spec.interpreter:
-        yield f"- Python: `{visible(spec.interpreter)}`."
     if used := "; ".join(_used(facts)):
         yield f"- Resources: {used}."
     yield ""
+
+
+def _surroundings(facts: Facts) -> Iterator[str]:
+    """Commit, Python, seed, configuration, data, and what was not frozen."""
+    spec, found = facts.story.spec, facts.environment
+    code, python = (found.repository, found.python) if found else (None, None)
+    if code is not None and code.commit is not None:
+        state = ", with changes that were not committed (`submitted/code.diff`)" if code.is_dirty else ""
+        yield f"- Commit {code.commit}{f' on {visible(code.branch)}' if code.branch else ''}{state}."
+    if spec.interpreter:
+        version = (
+            f" {python.version}, {len(found.packages)} packages in `submitted/packages.txt`" if python and found else ""
+        )
+        yield f"- Python{version}: `{visible(spec.interpreter)}`."
+    if spec.seed is not None:
+        yield f"- Seed: {spec.seed}{', drawn at submit' if spec.is_seed_drawn else ''}."
+    for config in spec.configs:
+        yield f"- Configuration `{visible(config.path)}`: `{config.place}`, SHA-256 {config.sha256}."
+    for data in spec.inputs:
+        size = f"{_files(data.file_count)}, {show_size(data.size_bytes)}"
+        yield f"- Input `{data.name}`: `{visible(data.path)}`, {size}, SHA-256 {data.sha256}."
+    for live in spec.source.not_frozen:
+        commit = f", commit {live.commit}{' with changes' if live.is_dirty else ''}" if live.commit else ""
+        yield f"- Not frozen ({live.kind.replace('_', ' ')}): `{visible(live.path)}`{commit}."
 
 
 def _files(count: int) -> str:
@@ -124,6 +190,7 @@ def _where(facts: Facts) -> Iterator[str]:
     else:
         yield "- It left no files behind; they would be in `outputs/` and `work/`."
     yield f"- `attempts/{number}/stdout.log` and `stderr.log`: what it printed."
+    yield "- `submitted/`: environment, packages, lock files, difference to the commit, configuration, stdin."
     yield "- `work/`: the copy of the code it ran in. `run_manifest.json`: all of this for programs."
     yield f"- `events.jsonl`: what happened when. `attempts/{number}/`: order, start, exit, and in `seal.json`"
     yield "  the SHA-256 of all this evidence; the seal's own is a line of `../../chain.jsonl`."

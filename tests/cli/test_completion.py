@@ -1,0 +1,54 @@
+import subprocess
+
+import pytest
+
+from tests.cli.conftest import LAB, Shell
+
+
+def complete(shell: Shell, *words: str) -> list[str]:
+    """What the shell would offer for the last word."""
+    variables = shell.variables | {
+        "_LAB_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(("lab", *words)),
+        "COMP_CWORD": str(len(words)),
+    }
+    done = subprocess.run(
+        LAB, cwd=shell.project, env=variables, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr == ""
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_commands_options_labels_and_names_complete(shell: Shell) -> None:
+    label = shell.queue("--name", "wide", "--", "true")
+    shell.lab("wait", label)
+    assert set(complete(shell, "res")) >= {"resume", "restore"}
+    assert complete(shell, "info", "") == [label, "wide"]
+    assert complete(shell, "logs", "exp") == [label]
+    assert complete(shell, "cancel", "w") == ["wide"]
+    assert "--priority" in complete(shell, "queue", "--pri")
+
+
+def test_a_script_completes_as_a_file(shell: Shell) -> None:
+    variables = shell.variables | {"_LAB_COMPLETE": "bash_complete", "COMP_WORDS": "lab run tr", "COMP_CWORD": "2"}
+    done = subprocess.run(LAB, cwd=shell.project, env=variables, capture_output=True, text=True, check=False)
+    assert done.stdout == "file,tr\n"
+
+
+def test_without_a_server_nothing_is_offered_and_none_is_started(shell: Shell) -> None:
+    assert complete(shell, "info", "") == []
+    assert not shell.home.exists()
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_each_shell_gets_its_lines(shell: Shell, name: str) -> None:
+    assert "_LAB_COMPLETE" in shell.lab("completion", name).stdout
+
+
+def test_another_shell_is_refused(shell: Shell) -> None:
+    assert "bash" in shell.lab("completion", "tcsh", status=2).stderr
+
+
+def test_bash_takes_the_lines(shell: Shell) -> None:
+    lines = shell.lab("completion", "bash").stdout
+    subprocess.run(["/bin/bash", "-c", f"{lines}\ncomplete -p lab"], check=True, capture_output=True)

@@ -1,0 +1,251 @@
+"""What is submitted is what runs and what is recorded, through the real command and the real server."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import LAB, Shell
+from tests.cli.conftest import shell as shell
+from tests.cli.window import Window
+from tests.helpers import wait_until
+
+SHOW = "import json, os, sys\njson.dump([sys.argv[1:], dict(os.environ), sys.stdin.read()], sys.stdout)\n"
+
+
+def told(shell: Shell, *args: str, **variables: str) -> tuple[list[str], dict[str, str], str]:
+    """What a script sees: arguments, variables, standard input."""
+    done = shell.lab("run", *args, **variables)
+    arguments, seen, stdin = json.loads(done.stdout)
+    return arguments, seen, stdin
+
+
+def manifest(shell: Shell) -> dict[str, Any]:
+    wait_until(lambda: shell.experiment("latest")["is_sealed"], 20, "it is sealed")
+    found: dict[str, Any] = json.loads(Path(shell.experiment("latest")["folder"], "run_manifest.json").read_bytes())
+    return found
+
+
+def test_every_option_arrives_in_the_record_and_in_the_scripts_variables(shell: Shell) -> None:
+    shell.write("show.py", SHOW)
+    shell.write("c.yaml", "lr: 1e-3\n")
+    data = shell.project / "sky"
+    data.mkdir()
+    (data / "a.csv").write_text("1\n")
+    parent = shell.queue("--", "true")
+    arguments, seen, _ = told(
+        shell,
+        *("--name", "wide", "--note", "because", "--priority", "high", "--timeout", "1h", "--grace", "5s"),
+        *("--config", "c.yaml", "--input", "sky=sky", "--output", "*.csv", "--seed", "7"),
+        *("--hypothesis", "it is so", "--context", "after the talk", "--intent", "to see", "--expect", "a line"),
+        *("--parent-run", parent, "--experiment-group", "priors", "--tag", "a", "--tag", "b", "--disk", "1M"),
+        *("--env", "MINE=1", "show.py", "--seed", "8"),
+    )
+    found = manifest(shell)
+    assert arguments == ["--seed", "8"]
+    assert (seen["LAB_SEED"], seen["LAB_NAME"], seen["MINE"]) == ("7", "wide", "1")
+    assert Path(seen["LAB_CONFIG"]).read_text() == "lr: 1e-3\n"
+    assert seen["LAB_CONFIGS"] == seen["LAB_CONFIG"]
+    assert seen["AICHOR_INPUT_PATH"] == seen["LAB_INPUT_PATH"]
+    assert seen["AICHOR_OUTPUT_PATH"] == seen["LAB_OUTPUT_PATH"]
+    assert Path(seen["LAB_INPUT_SKY"], "a.csv").read_text() == "1\n"
+    assert found["narrative"] == {
+        "hypothesis": "it is so",
+        "context": "after the talk",
+        "intent": "to see",
+        "expected_outcome": "a line",
+        "parent_run": shell.experiment(parent)["run_id"],
+        "experiment_group": "priors",
+        "tags": ["a", "b"],
+    } | {name: found["narrative"][name] for name in found["narrative"].keys() - _GIVEN}
+    line = hashlib.sha256(b"1\n").hexdigest() + "  a.csv\n"
+    assert found["datasets"][0]["checksum"] == "sha256:" + hashlib.sha256(line.encode()).hexdigest()
+    assert found["configs"][0]["sha256"] == hashlib.sha256(b"lr: 1e-3\n").hexdigest()
+    assert (found["priority"], found["seed"], found["is_seed_drawn"]) == (7, 7, False)
+    assert found["artifacts"]["missing"] == ["*.csv"]
+    assert found["environment"]["python_version"] == ".".join(map(str, sys.version_info[:3]))
+    shell.lab("doctor")
+
+
+_GIVEN = {"hypothesis", "context", "intent", "expected_outcome", "parent_run", "experiment_group", "tags"}
+
+
+def test_standard_input_is_kept_and_read(shell: Shell) -> None:
+    shell.write("show.py", SHOW)
+    done = subprocess.run(
+        [*LAB, "run", "--stdin", "show.py"],
+        input=b"3 4\n",
+        cwd=shell.project,
+        env=shell.variables,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert json.loads(done.stdout)[2] == "3 4\n"
+    assert Path(shell.experiment("latest")["folder"], "submitted/stdin").read_bytes() == b"3 4\n"
+
+
+def test_an_output_that_is_missing_is_named(shell: Shell) -> None:
+    script = shell.write("save.py", "open('a.csv', 'w')\n")
+    told_at_end = shell.lab("run", "--output", "*.csv", "--output", "model-?.pt", script).stderr
+    assert "nothing matches `model-?.pt`" in told_at_end
+    assert "*.csv" not in told_at_end
+    assert "model-?.pt" in shell.lab("info").stdout
+
+
+def test_edits_while_it_waits_change_nothing(shell: Shell) -> None:
+    blocker = shell.queue("--", "sleep", "1000")
+    script = shell.write("show.py", "print('old')\n")
+    waiting = shell.queue(script)
+    shell.write("show.py", "print('new')\n")
+    shell.lab("cancel", blocker)
+    shell.lab("wait", waiting)
+    assert shell.lab("logs", waiting).stdout == "old\n"
+    again = shell.project.parent / "again"
+    shell.lab("restore", waiting, str(again))
+    assert (again / "show.py").read_text() == "print('old')\n"
+
+
+def test_a_live_one_runs_in_the_folder_itself(shell: Shell) -> None:
+    script = shell.write("here.py", "import os; print(os.getcwd()); open('left.txt', 'w')\n")
+    done = shell.lab("run", "--live", script)
+    assert done.stdout == f"{shell.project}\n"
+    assert "live" in done.stderr
+    assert (shell.project / "left.txt").exists()
+    assert manifest(shell)["code"]["is_live"]
+
+
+def test_a_file_that_was_not_frozen_is_named_with_the_command_that_brings_it(shell: Shell) -> None:
+    (shell.project / "data").mkdir()
+    (shell.project / "data/x.csv").write_text("1 2\n")
+    (shell.project / ".labignore").write_text("/data\n")
+    script = shell.write("read.py", "import sys\nprint(open('data/x.csv').read(), sys.argv[1:])\n")
+    told_at_end = shell.lab("run", script, "a b", status=1).stderr.splitlines()
+    (ready,) = [line.partition("try: ")[2] for line in told_at_end if "try: " in line]
+    assert ready == "lab run --link data read.py 'a b'"
+    done = subprocess.run(
+        ["/bin/sh", "-c", ready.replace("lab", f"{sys.executable} -m labrun.cli.main", 1)],
+        cwd=shell.project,
+        env=shell.variables,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "1 2" in done.stdout
+    folder = Path(shell.experiment("latest")["folder"])
+    assert (folder / "work/data").readlink() == shell.project / "data"
+    assert not any("work/data" in found["path"] for found in manifest(shell)["artifacts"]["files"])
+
+
+def test_the_question_is_asked_once_and_the_answer_remembered(shell: Shell) -> None:
+    (shell.project / "data").mkdir()
+    (shell.project / "data/x.csv").write_text("1 2\n")
+    (shell.project / "big.bin").write_bytes(b"x" * 100)
+    (shell.project / ".labignore").write_text("/data\n/big.bin\n")
+    script = shell.write("read.py", "print(open('data/x.csv').read())\n")
+    window = Window([*LAB, "run", script], shell.project, shell.variables)
+    try:
+        window.wait("not frozen with")
+        window.wait("Enter for none: ")
+        window.type("data nonsense\r")
+        assert window.wait_exit() == 0
+        assert "big.bin" in window.text
+        assert "`nonsense` is none of them" in window.text
+        assert "1 2" in window.text
+    finally:
+        window.close()
+    assert "1 2" in shell.lab("run", script).stdout
+    again = Window([*LAB, "run", script], shell.project, shell.variables)
+    try:
+        assert again.wait_exit() == 0
+        assert "not frozen with" not in again.text
+    finally:
+        again.close()
+
+
+def test_the_same_again_is_said_reused_or_taken_as_new(shell: Shell) -> None:
+    script = shell.write("fit.py", "import sys; sys.exit(int(sys.argv[1]))\n")
+    shell.lab("run", "--note", "the first", script, "0")
+    told_again = shell.lab("run", script, "0").stderr
+    assert "the same: succeeded, “the first”" in told_again
+    assert "the same" not in shell.lab("run", "--new", script, "0").stderr
+    before = len(shell.json("list")["experiments"])
+    reused = shell.lab("run", "--reuse", script, "0")
+    assert "nothing was submitted" in reused.stderr
+    assert len(shell.json("list")["experiments"]) == before
+    assert "the same" not in shell.lab("run", script, "1", status=1).stderr
+    shell.lab("run", "--reuse", script, "1", status=1)
+    assert len(shell.json("list")["experiments"]) == before + 2, "a failure is no result to reuse"
+    shell.write("fit.py", "import sys; sys.exit(int(sys.argv[1])) # other code\n")
+    assert "on other code" in shell.lab("run", script, "0").stderr
+
+
+def test_a_variables_file_of_two_megabytes_arrives(shell: Shell) -> None:
+    script = shell.write("count.py", "import os; print(sum(len(v) for k, v in os.environ.items() if k[0] == 'V'))\n")
+    many = {f"V{n}": "x" * 100_000 for n in range(20)}
+    assert shell.lab("run", script, **many).stdout == "2000000\n"
+
+
+def test_a_pod_stands_for_resources_and_an_unknown_one_is_refused_with_those_known(shell: Shell) -> None:
+    shell.lab("init")
+    (shell.home / "home.toml").write_text('[pods.small]\ncpus = 1\nmemory = "64M"\n[pods.big]\ncpus = 4000\n')
+    label = shell.queue("--pod", "small", "--", "true")
+    assert shell.experiment(label)["resources"] == {"cpus": 1, "memory_bytes": 64 * 2**20}
+    assert "big, small" in shell.lab("queue", "--pod", "huge", "--", "true", status=2).stderr
+    shell.lab("queue", "--pod", "big", "--", "true", status=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--parent", "EXP-999"], "EXP-999"),
+        (["--config", "folder"], "a file; this is a folder"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--input", "sky"], "NAME=PATH"),
+        (["--input", "s-k=folder"], "LAB_INPUT_<NAME>"),
+        (["--input", "sky=nowhere"], "nowhere"),
+        (["--output", "/abs/*"], "/abs/*"),
+        (["--output", "../up"], "../up"),
+        (["--seed", "-1"], "--seed"),
+        (["--link", "nowhere"], "nowhere"),
+        (["--link", ".."], "below the source folder"),
+        (["--reuse", "--new"], "--new"),
+        (["--stdin"], "--stdin") if os.isatty(0) else (["--seed", "x"], "--seed"),
+        (["--disk", "1Z"], "1Z"),
+        (["--gpu-memory", "8G"], "GPU"),
+        (["--metrics-from", "nothing"], "key=value"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_what_makes_no_sense_is_refused_and_nothing_is_queued(shell: Shell, options: list[str], word: str) -> None:
+    (shell.project / "folder").mkdir()
+    shell.write("x.py", "")
+    status = 1 if options[0] == "--parent" else 2
+    assert word in shell.lab("queue", *options, "x.py", status=status).stderr
+    assert shell.json("list")["experiments"] == []
+
+
+def test_looking_only_starts_and_makes_nothing(shell: Shell) -> None:
+    shell.write("x.py", "")
+    (shell.project / "lab.toml").write_text('[experiment]\npriority = "high"\ntags = ["sky"]\n')
+    table = shell.lab("queue", "--dry-run", "--gpus", "2", "x.py", "--lr", "1", LAB_OPTION_TIMEOUT="2h").stdout
+    assert [line.split() for line in table.splitlines()][:3]
+    for words in (
+        ("priority", "high", "lab.toml"),
+        ("timeout", "2h", "$LAB_OPTION_TIMEOUT"),
+        ("resources.gpus", "2", "--gpus"),
+    ):
+        assert any(all(word in line for word in words) for line in table.splitlines()), (words, table)
+    found = shell.json("queue", "--dry-run", "x.py")
+    assert (found["request"]["spec"]["priority"], found["is_submitted"]) == (7, False)
+    assert "PATH" in found["request"]["variables"]
+    assert shell.lab("queue", "--validate", "x.py").stdout == "valid: nothing was submitted\n"
+    assert "Nothing was submitted." in shell.lab("queue", "--explain", "x.py").stdout
+    shell.lab("queue", "--validate", "--priority", "11", "x.py", status=2)
+    assert not shell.home.exists()
