@@ -1,14 +1,16 @@
 """Hashes of declared data: SHA-256 of a file, of a folder the hash over its files.
 
 A folder's hash is SHA-256 over one line per file, sorted by path: `<sha256>  <path>` and a newline,
-as `sha256sum` prints them; links inside are hashed by their target's text. Anybody can check it:
-`find . -type f | LC_ALL=C sort | …`. Unchanged files cost a stat.
+as `sha256sum` prints them; links inside are hashed by their target's text. Without links anybody can
+check it: `find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum -- | sha256sum`.
+Unchanged files cost a stat.
 """
 
 import hashlib
 import os
 import stat
 import threading
+import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -80,8 +82,6 @@ class DataHashes:
 
 def _now_ns(status: os.stat_result) -> int:
     """The later of now and the file's own times: a file of the future is never settled."""
-    import time
-
     return max(time.time_ns(), status.st_ctime_ns)
 
 
