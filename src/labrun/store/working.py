@@ -48,9 +48,11 @@ class WorkingCopy:
             pass
         else:
             # the content is hashed, not trusted by its time: a power cut may have left any of it behind
-            if is_as_stored(path, status, entry):
+            is_good = is_as_stored(path, status, entry)
+            if is_good and (status.st_nlink == 1 or entry.mode == LINK):
                 return
-            if self._keep_changed and not _is_torn(status, entry):
+            # one with several names is shared with other experiments: whoever runs here gets his own again
+            if not is_good and self._keep_changed and not _is_torn(status, entry):
                 self.kept.append(name)
                 return
             _remove(path, status)

@@ -1,0 +1,57 @@
+"""The loop that gives sealed experiments of one tree one copy of its files. It saves space; nothing depends on it."""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from pathlib import Path
+
+from labrun.core.errors import LabError
+from labrun.store.sharing import share_code
+from labrun.worker.bell import Bell
+from labrun.worker.floor import OpenExperiment
+from labrun.worker.parts import Parts
+
+log = logging.getLogger(__name__)
+
+
+class Sharing:
+    """Takes sealed experiments one after the other, in a thread, from the second of a tree on."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._seen: Counter[str] = Counter()
+        self._first: dict[str, Path] = {}
+        self._waiting: deque[tuple[str, Path]] = deque()
+        self._bell = Bell()
+
+    def note(self, experiment: OpenExperiment) -> None:
+        """An experiment was sealed."""
+        source, folder = experiment.row.spec.source, experiment.folder
+        if source.tree is None or source.is_live or folder is None:
+            return
+        self._seen[source.tree] += 1
+        if self._seen[source.tree] == 1:
+            self._first[source.tree] = folder.work  # alone it would only cost
+            return
+        if (first := self._first.pop(source.tree, None)) is not None:
+            self._waiting.append((source.tree, first))
+        self._waiting.append((source.tree, folder.work))
+        self._bell.ring()
+
+    async def run(self) -> None:
+        """Share until cancelled."""
+        while True:
+            if not self._waiting:
+                await self._bell.wait(None)
+                continue
+            tree, work = self._waiting.popleft()
+            try:
+                async with self._parts.floor.sharing_lock:  # a resume waits for it, and is seen here afterwards
+                    if not self._is_open(work):
+                        await asyncio.to_thread(share_code, self._parts.code, tree, work, self._parts.home.trees)
+            except (OSError, LabError) as error:  # a full disk, a damaged store: both are told elsewhere
+                log.warning("code is not shared", extra={"work": str(work), "why": str(error)})
+
+    def _is_open(self, work: Path) -> bool:
+        """It was resumed meanwhile: its files are its own again."""
+        return any(one.folder is not None and one.folder.work == work for one in self._parts.floor)
