@@ -203,9 +203,9 @@ log_metric("after", 4, 4, 4)
 
 
 @pytest.mark.parametrize("path", ["/no/such/folder/metrics.jsonl", "/", "\\0"])
-def test_a_place_that_cannot_be_written_does_not_end_the_script(path: str) -> None:
+def test_a_place_that_cannot_be_written_does_not_end_the_script(path: str, tmp_path: Path) -> None:
     code = "import sys\nsys.stderr.close()\nlog_metric('a', 1)" if path == "/" else "log_metric('a', 1)"
-    done = script(f"{code}\nprint('goes on')", path)
+    done = script(f"{code}\nprint('goes on')", path, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "goes on\n")
 
 

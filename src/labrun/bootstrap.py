@@ -15,7 +15,7 @@ from labrun import __version__, settings
 from labrun.capture import host
 from labrun.capture.caller import Caller, host_name, process_settings, user_name
 from labrun.capture.placement import find_root, never_roots
-from labrun.capture.resolve import resolve
+from labrun.capture.resolve import ChangedFields, resolve, resolve_changes
 from labrun.core.errors import LabError
 from labrun.core.layers import Layer, lay_over
 from labrun.engines.local.engine import LocalEngine
@@ -138,7 +138,7 @@ class _Server:
         def diagnosis() -> Diagnosis:
             return diagnose(parts)
 
-        surrounding = Surrounding(server_view, diagnosis, self._leaving.set, self._resolve)
+        surrounding = Surrounding(server_view, diagnosis, self._leaving.set, self._resolve, self._resolve_changes)
         listener = Listener(build_app(laboratory, surrounding), self._home.socket)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -169,6 +169,10 @@ class _Server:
         caller = Caller(Path("/"), variables, user_name(), host_name(), root, pods, process_settings())
         found = resolve(merged.description, caller, place_of=lambda field: merged.origins.get(field, f"`{field}`"))
         return found.request, found.notices
+
+    def _resolve_changes(self, changes: dict[str, Any]) -> ChangedFields:
+        pods = settings.pods(self._home.root)
+        return resolve_changes(changes, pods, Path("/"), lambda field: f"`{field}`")
 
     async def _leave_when_idle(self, parts: Parts, listener: Listener, limit_s: float) -> None:
         idle_since = self._clock.monotonic_s()

@@ -1,17 +1,18 @@
 """The only reader of files and environment for settings.
 
 Order: flag, environment, experiment file, the project's `lab.toml`, `home.toml`, the user's own
-`config.toml`, default. Rooms never import this: bootstrap fills the few values each of them declares.
-`home_path` is all that most commands need, so it stays cheap.
+`config.toml`, default (`cli.submission` lays them over each other). Rooms never import this: bootstrap
+fills the few values each of them declares. `home_path` is all that most commands need, so it stays cheap.
 """
 
 import os
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from labrun.core.errors import BadDescription, BadValue, HomeUnusable, UnknownOption
-from labrun.core.layers import RESOURCES, Layer
+from labrun.core.layers import RESOURCES, Layer, anchored
 
 TABLES = ("experiment", "pods")
 """Tables of `home.toml` beside the settings."""
@@ -78,53 +79,54 @@ def pods(home: Path) -> dict[str, dict[str, Any]]:
     """Named resources: `[pods.h100]` with `gpus`, `memory` and the like.
 
     Raises:
-        BadDescription: One asks for what nobody knows.
+        BadDescription: One asks for what nobody knows; everything is listed.
         HomeUnusable: The file is not TOML.
     """
     path = home / "home.toml"
     found = _read(path).get("pods", {})
-    if not isinstance(found, dict) or not all(isinstance(pod, dict) for pod in found.values()):
-        raise BadValue(f"`pods` in {path}", found, "a table `[pods.NAME]` for each")
+    if not isinstance(found, dict):
+        raise BadDescription(f"`{path}`", [("pods", "it is not a table; write `[pods.NAME]` for each")], _MEND)
+    wrong = []
     for name, pod in found.items():
-        asked = {key: value for key, value in pod.items() if key not in POD_FACTS}
-        _check({"resources": asked}, path, f"pods.{name}")
+        asked = {key: value for key, value in pod.items() if key not in POD_FACTS} if isinstance(pod, dict) else pod
+        wrong += [
+            (
+                f"pods.{name}",
+                text.replace(" of `resources`", "").replace("`resources.", "`").replace("`resources`", "it"),
+            )
+            for _, text in _faults({"resources": asked})
+        ]
+    if wrong:
+        raise BadDescription(f"`{path}`", wrong, _MEND)
     return found
 
 
 def layers(home: Path, project: Path | None) -> list[Layer]:
-    """What is given outside a command line and an experiment file, the weakest first.
+    """What files give besides the experiment file, the weakest first; paths in them count from their folder.
 
-    The user's `config.toml`, the home's `home.toml`, the project's `lab.toml` (table `[experiment]` in
-    each), and variables `LAB_OPTION_<NAME>`.
+    The user's `config.toml`, the home's `home.toml`, the project's `lab.toml`: table `[experiment]` in each.
 
     Args:
         home: The lab's home.
         project: Source root; None without one.
 
     Raises:
-        BadDescription: A table or variable holds something wrong; everything is listed.
-        HomeUnusable: A file is not TOML.
+        BadDescription: A file is not TOML or holds something wrong; everything is listed.
+        HomeUnusable: `home.toml` is not TOML.
     """
-    files = [user_config(), home / "home.toml", *([project / "lab.toml"] if project is not None else [])]
-    found = [_layer(path) for path in files]
-    return [layer for layer in (*found, _variables()) if layer.description]
+    found = [_layer(user_config(), _read_own(user_config())), _layer(home / "home.toml", _read(home / "home.toml"))]
+    if project is not None:
+        found.append(_layer(project / "lab.toml", _read_own(project / "lab.toml")))
+    return [layer for layer in found if layer.description]
 
 
-def user_config() -> Path:
-    """Where a person's own settings are: `$XDG_CONFIG_HOME/labrun/config.toml`."""
-    base = os.environ.get("XDG_CONFIG_HOME")  # noqa: TID251
-    return (Path(base) if base else Path.home() / ".config") / "labrun" / "config.toml"
+def variables() -> Layer:
+    """What variables `LAB_OPTION_<NAME>` give; empty ones give nothing.
 
-
-def _layer(path: Path) -> Layer:
-    table = _read(path).get("experiment", {})
-    if table:
-        _check(table, path, "experiment")
-    return Layer(table, lambda field: f"{path}: {field}")
-
-
-def _variables() -> Layer:
-    """Values of `LAB_OPTION_PRIORITY` and its like."""
+    Raises:
+        UnknownOption: No option has that name, or it cannot be given by a variable.
+        BadDescription: A value is wrong; everything is listed.
+    """
     found: dict[str, Any] = {}
     names: dict[str, str] = {}
     for variable, text in os.environ.items():  # noqa: TID251
@@ -134,43 +136,94 @@ def _variables() -> Layer:
         if name not in VARIABLES:
             known = [OPTION_PREFIX + known.upper() for known in VARIABLES]
             raise UnknownOption(variable, known, "the environment")
-        value: Any = int(text) if name in NUMBERS and text.isascii() and text.isdigit() and len(text) < 10 else text
-        value = text.split(",") if name == "tags" else value
+        value: Any = int(text) if name in NUMBERS and text.isascii() and text.isdigit() and len(text) < 20 else text
+        value = [tag for tag in text.split(",") if tag] if name == "tags" else value
         if name in RESOURCES:
             found.setdefault("resources", {})[name] = value
             names[f"resources.{name}"] = variable
         else:
             found[name] = value
             names[name] = variable
-    if found:
-        _check(found, Path("the environment"), OPTION_PREFIX + "…")
+    wrong = [(f"${names.get(field, field)}", text) for field, text in _faults(found)]
+    if wrong:
+        raise BadDescription("the environment", wrong, "set it anew, or `unset` it")
     return Layer(found, lambda field: f"${names.get(field, field)}")
 
 
-def _check(table: object, path: Path, name: str) -> None:
+def user_config() -> Path:
+    """Where a person's own settings are: `$XDG_CONFIG_HOME/labrun/config.toml`."""
+    base = os.environ.get("XDG_CONFIG_HOME")  # noqa: TID251
+    # a relative one is to be ignored: XDG Base Directory Specification, section 2
+    folder = Path(base) if base and base.startswith("/") else Path.home() / ".config"
+    return folder / "labrun" / "config.toml"
+
+
+_MEND = "mend it and try again"
+
+
+def _layer(path: Path, content: dict[str, Any]) -> Layer:
+    table = content.get("experiment", {})
+    wrong = [(f"experiment.{field}" if field else "experiment", text) for field, text in _faults(table)]
+    if wrong:
+        raise BadDescription(f"`{path}`", wrong, _MEND)
+    table = {"pod" if field == "pod_type" else field: value for field, value in table.items()}
+    if "env" in table:
+        table["env"] = {name: str(value) for name, value in table["env"].items()}
+    return Layer(anchored(table, str(path.parent)), lambda field: f"{path}: {field}")
+
+
+def _faults(table: object) -> list[tuple[str, str]]:
+    """Field and text of everything that is wrong with one layer."""
+    if table == {}:
+        return []
     from labrun.core.faults import TARGETS, faults, show_path  # start-up time: only where something is given
 
-    wrong = [(f"{path}: {name}.{show_path(fault.path)}", fault.text) for fault in faults(table, is_whole=False)]
+    found = [(show_path(fault.path), fault.text) for fault in faults(table, is_whole=False)]
     if isinstance(table, dict):
-        targets = [field for field in table if field in (*TARGETS, "args", "cwd", "format")]
-        wrong += [(f"{path}: {name}.{field}", "what to run is said at each submit") for field in targets]
+        at_submit = (*TARGETS, "args", "cwd", "format")
+        found += [(field, "what to run is said at each submit, not here") for field in table if field in at_submit]
+    return found
+
+
+def _read_own(path: Path) -> dict[str, Any]:
+    """Read a file that holds nothing but the table `[experiment]`."""
+    try:
+        found = _parse(path)
+    except _UnreadableError as error:
+        raise BadDescription(f"`{path}`", [(path.name, str(error))], _MEND) from error
+    wrong = [(key, "nobody knows it here; options of an experiment stand below `[experiment]`") for key in found]
+    wrong = [(key, text) for key, text in wrong if key != "experiment"]
     if wrong:
-        raise BadDescription(f"`{path}`", wrong, "mend it and try again; nothing was submitted")
+        raise BadDescription(f"`{path}`", wrong, _MEND)
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        return _parse(path)
+    except _UnreadableError as error:
+        raise HomeUnusable(str(path), str(error), "mend the file or remove it") from error
+
+
+class _UnreadableError(Exception):
+    """A file is there and is not TOML, or cannot be read at all."""
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise HomeUnusable(str(path), f"it cannot be read: {error}", "mend the file or remove it") from error
+    except OSError as error:
+        raise _UnreadableError(f"it cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise _UnreadableError(f"it cannot be read: not UTF-8 at byte {error.start}") from error
     import tomllib  # start-up time of the commands that have no such file
 
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise HomeUnusable(str(path), f"not TOML: {error}", "mend the file or remove it") from error
+        raise _UnreadableError(f"not TOML: {error}") from error
 
 
 def own_variables() -> dict[str, str]:
@@ -178,12 +231,14 @@ def own_variables() -> dict[str, str]:
     return dict(os.environ)  # noqa: TID251
 
 
+def looked_path(home: Path) -> Path:
+    """Remembers by its time when this person last looked at a home: `$XDG_STATE_HOME/labrun/looked-…`."""
+    base = os.environ.get("XDG_STATE_HOME")  # noqa: TID251
+    folder = (Path(base) if base else Path.home() / ".local/state") / "labrun"
+    return folder / f"looked-{zlib.crc32(os.fsencode(home)):08x}"
+
+
 def login_variables() -> dict[str, str]:
     """The few variables that tell whether a server started here would die with this login."""
     names = ("SLURM_JOB_ID", "XDG_SESSION_ID", "KUBERNETES_SERVICE_HOST", "container")
     return {name: os.environ[name] for name in names if name in os.environ}  # noqa: TID251
-
-
-def server_variables() -> dict[str, str]:
-    """What the server's own environment holds: an experiment that comes without a caller gets it."""
-    return dict(os.environ)  # noqa: TID251

@@ -3,7 +3,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from labrun.cli import show
-from tests.cli.conftest import Shell
+from labrun.cli.output import Output
+from labrun.cli.status import _gpus
+from tests.cli.conftest import LAB, Shell
+from tests.cli.window import Window
 from tests.helpers import wait_until
 
 pytestmark = pytest.mark.timeout(120)
@@ -66,3 +69,45 @@ def test_old_news_of_a_bar_are_called_so() -> None:
     old = (now - timedelta(minutes=11)).isoformat()
     assert show.progress({"progress": seen | {"written_at": old}}) == "40 %, 90 s left, said 11 min ago"
     assert show.progress({"progress": None}) == show.progress({}) == ""
+
+
+def test_what_ended_since_the_last_look_is_news(shell: Shell) -> None:
+    first = shell.queue("--", "true")
+    shell.lab("wait", first)
+    assert "new:" not in shell.lab("status").stdout, "nobody ever looked: then all of it would be news"
+    second = shell.queue("--", "true")
+    shell.lab("wait", second)
+    rows = {line.split()[0]: line for line in shell.lab("status").stdout.splitlines() if line.startswith("  EXP")}
+    assert "new: succeeded" in rows[second]
+    assert "new:" not in rows[first]
+    assert "new:" not in shell.lab("status").stdout
+
+
+def test_watching_looks_again_until_ctrl_c(shell: Shell) -> None:
+    label = shell.queue("--", "sleep", "1000")
+    window = Window([*LAB, "status", "--watch"], shell.project, shell.variables)
+    try:
+        window.wait("1 running", times=3)
+        window.type("\x03")
+        assert window.wait_exit() == 0
+    finally:
+        window.close()
+        shell.lab("cancel", label)
+
+
+def test_peak_memory_of_what_runs_is_shown(shell: Shell) -> None:
+    label = shell.queue("-m", "timeit", "-n", "1", "-r", "1", "x = bytearray(2**26); import time; time.sleep(100)")
+    wait_until(lambda: (shell.json("status")["running"][0]["peak_memory_bytes"] or 0) > 2**26, 30, "64 MiB are seen")
+    assert "MiB" in shell.lab("status").stdout
+    shell.lab("cancel", label)
+
+
+def test_each_gpu_has_its_line() -> None:
+    one = {"label": "EXP-007", "name": "fit", "gpus": [1], "status": "processing", "step": "running", "progress": None}
+    seen = {"capacity": {"gpus": [0, 1, 2], "gpus_taken": [1, 2]}, "running": [one]}
+    lines = _gpus(Output(), seen)
+    assert [line.split() for line in lines[1:]] == [
+        ["GPU", "0", "idle"],
+        ["GPU", "1", "EXP-007", "fit", "running"],
+        ["GPU", "2", "taken", "in", "another", "lab"],
+    ]

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,75 @@ def test_after_two_dashes_nobody_is_corrected(project: Path) -> None:
     assert in_folder(project, "--", "true", "--priority", "3").hint is None
 
 
+def test_every_option_goes_to_its_field(project: Path) -> None:
+    (project / "a.yaml").touch()
+    (project / "data").mkdir()
+    sent = in_folder(
+        project,
+        *("--config", "a.yaml", "--input", "sky=data", "--output", "*.csv", "--link", "data", "--metrics-from", "json"),
+        *("--seed", "7", "--hypothesis", "h", "--context", "c", "--intent", "i", "--expect", "e", "--parent", "EXP-1"),
+        *("--group", "g", "--tag", "x", "--tag=y", "--disk", "1G", "--gpu-memory", "40G", "--lab", "two", "--reuse"),
+        "sub/train.py",
+    )
+    request, spec = sent.request, sent.request["spec"]
+    assert (request["configs"], request["inputs"]) == ([str(project / "a.yaml")], {"sky": str(project / "data")})
+    assert (request["links"], request["duplicates"]) == (["data"], "reuse")
+    assert (spec["seed"], spec["lab"], spec["expected_outputs"], spec["metrics_from"]) == (7, "two", ["*.csv"], "json")
+    assert spec["resources"] == {"disk_bytes": 2**30, "gpu_memory_bytes": 40 * 2**30}
+    assert spec["narrative"] == {
+        **{"hypothesis": "h", "context": "c", "intent": "i", "expected_outcome": "e"},
+        **{"parent_run": "EXP-1", "experiment_group": "g", "tags": ["x", "y"]},
+    }
+
+
+def test_the_long_names_of_parent_and_group_mean_the_same(project: Path) -> None:
+    long = in_folder(project, "--parent-run", "EXP-1", "--experiment-group", "g", "sub/train.py")
+    short = in_folder(project, "--parent", "EXP-1", "--group", "g", "sub/train.py")
+    assert long.request["spec"]["narrative"] == short.request["spec"]["narrative"]
+
+
+def test_new_is_sent_and_nothing_by_default(project: Path) -> None:
+    assert in_folder(project, "--new", "sub/train.py").request["duplicates"] == "new"
+    assert "duplicates" not in in_folder(project, "sub/train.py").request
+
+
+def test_a_program_that_has_options_like_ours_keeps_them(project: Path) -> None:
+    sent = in_folder(project, "sub/train.py", "--config", "c.yaml", "--seed", "7", "--tag", "x")
+    assert sent.request["spec"]["target"]["argv"][2:] == ["--config", "c.yaml", "--seed", "7", "--tag", "x"]
+    assert sent.hint is None, "these are most likely the script's own"
+
+
+def test_the_projects_file_is_that_of_the_script(project: Path) -> None:
+    (project / "lab.toml").write_text("[experiment]\nnote = 'from the project'\nlinks = ['sub']\n")
+    outside = project.parent
+    sent = in_folder(outside, str(project / "sub/train.py"))
+    assert sent.request["spec"]["note"] == "from the project"
+    assert sent.request["links"] == ["sub"], "its paths count from its folder"
+    assert "note" not in in_folder(outside, "--", "true").request["spec"]
+
+
+def test_a_variable_that_names_a_python_counts_from_where_one_stands(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "bin").mkdir()
+    (project / "bin/python").symlink_to(sys.executable)
+    (project / "sub/e.toml").write_text("script = 'train.py'\n")
+    monkeypatch.setenv("LAB_OPTION_PYTHON", "bin/python")
+    assert in_folder(project, "-f", "sub/e.toml").request["spec"]["interpreter"] == str(project / "bin/python")
+
+
 BAD = [
+    ("bad_value", ("--seed", "-1")),
+    ("bad_value", ("--seed", "9" * 20)),
+    ("bad_value", ("--input", "sky")),
+    ("bad_value", ("--input", "=data")),
+    ("bad_value", ("--reuse", "--new")),
+    ("bad_value", ("--disk", "much")),
+    ("bad_value", ("--gpu-memory", "0")),
+    ("bad_value", ("--parent", "")),
+    ("bad_value", ("--tag", "")),
+    ("bad_value", ("--pod", "h100")),
+    ("no_such_script", ("--file", "nowhere.yaml")),
     ("bad_value", ("--priority", "11")),
     ("bad_value", ("--priority", "urgent")),
     ("bad_value", ("--timeout", "soon")),

@@ -256,7 +256,7 @@ def test_a_crash_at_any_state_changing_call_loses_and_doubles_nothing(tmp_path: 
 RESERVE = r"parts\.engine\.reserve\(build_order\(parts, row, folder, key, gpus\)\)"
 BROKEN = {
     "the idempotency key is ignored": (
-        [("server/routes.py", r'key = request\.headers\.get\("idempotency-key"\)', "key = None")],
+        [("server/routes.py", r'key: str \| None = request\.headers\.get\("idempotency-key"\)', "key = None")],
         r"fdatasync",
     ),
     "the claim is committed before order and lease are written": (

@@ -37,7 +37,9 @@ def test_the_manifest_has_the_fields_of_the_description() -> None:
     assert {"run_id", "status", "command", "queued_at", "started_at", "ended_at", "exit_code", "priority"} <= set(found)
     assert found["metadata"] == {"note": "is the slope robust?"}
     told = ("hypothesis", "context", "intent", "expected_outcome", "parent_run", "experiment_group")
-    assert found["narrative"] == {**dict.fromkeys(told), "tags": []}
+    lists = ("tags", "learnings", "next_steps", "amendments")
+    later = ("outcome", "validation_status")
+    assert found["narrative"] == {**dict.fromkeys((*told, *later)), **{name: [] for name in lists}}
     assert found["annotations"] == []
     assert (found["status"], found["exit_code"], found["priority"]) == ("succeeded", 0, 7)
     assert found["queued_at"] == "2026-11-20T12:00:00Z"

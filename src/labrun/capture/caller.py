@@ -17,10 +17,11 @@ DROPPED = frozenset(
         *("OLDPWD", "PWD", "SHLVL", "_"),
         *("INVOCATION_ID", "JOURNAL_STREAM", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"),
         *("LAB_EXPERIMENT", "LAB_RUN_ID", "LAB_ATTEMPT", "LAB_FOLDER", "LAB_OUTPUT_PATH", "LAB_ATTEMPT_KEY"),
+        *("LAB_SEED", "LAB_NAME", "LAB_CONFIG", "LAB_CONFIGS", "LAB_INPUT_PATH", "LAB_METRICS"),
     }
 )
 """Variables of this terminal, login or surrounding experiment; elsewhere and later they are wrong."""
-DROPPED_PREFIXES = ("SSH_", "SLURM_", "PBS_", "XDG_SESSION_", "VSCODE_")
+DROPPED_PREFIXES = ("SSH_", "SLURM_", "PBS_", "XDG_SESSION_", "VSCODE_", "LAB_INPUT_", "LAB_OPTION_")
 _LIMITS = ("AS", "CORE", "CPU", "DATA", "FSIZE", "MEMLOCK", "NOFILE", "NPROC", "RSS", "STACK")
 
 
@@ -63,6 +64,8 @@ def variables_to_send(caller: Mapping[str, str], given: Iterable[str]) -> tuple[
         BadValue: A name is malformed, or `KEY` alone is not set here.
     """
     kept = {k: v for k, v in caller.items() if k not in DROPPED and not k.startswith(DROPPED_PREFIXES)}
+    if "LAB_ATTEMPT_KEY" in caller:
+        kept.pop("AICHOR_INPUT_PATH", None)  # of the surrounding experiment; elsewhere it may be somebody's own
     unreadable = sorted(k for k, v in kept.items() if not is_readable_text(k + v))
     kept = {k: v for k, v in kept.items() if k not in unreadable}
     for text in given:

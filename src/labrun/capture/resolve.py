@@ -64,7 +64,7 @@ def resolve(
         "lab": description.get("lab", "main"),
         "source": _source(placement, is_live=bool(description.get("live"))),
         "surroundings": dict(caller.process),
-        "resources": _resources(description, caller, place_of),
+        "resources": _resources(description, caller.pods, place_of),
         "user": caller.user,
         "host": caller.host,
         **_texts(description, place_of),
@@ -84,10 +84,12 @@ def resolve(
         spec["expected_outputs"] = [_below(glob, "outputs", place_of) for glob in outputs]
     request: dict[str, Any] = {"spec": spec, "variables": variables}
     if configs := _list(description.get("config")):
-        request["configs"] = [str(_readable(cwd / path, path, "config", place_of)) for path in configs]
+        request["configs"] = [str(_readable(_path(cwd, path), path, "config", place_of)) for path in configs]
     if "inputs" in description:
-        request["inputs"] = {name: _input(name, path, cwd, place_of) for name, path in description["inputs"].items()}
+        request["inputs"] = _inputs(description["inputs"], cwd, place_of)
     if "links" in description:
+        if description.get("live"):
+            raise BadValue(place_of("links"), list(description["links"]), "wanted with `live`: everything is live then")
         request["links"] = [_link(path, cwd, placement.root, place_of) for path in description["links"]]
     if description.get("stdin") == "spooled":
         spec["stdin"] = "spooled"
@@ -96,6 +98,56 @@ def resolve(
     if left_out:
         notices = (*notices, f"not passed on, not UTF-8: {', '.join(left_out)}")
     return Submission(request, notices, target)
+
+
+class ChangedFields(NamedTuple):
+    """What a few fields of a description mean for an experiment that exists."""
+
+    spec: dict[str, Any]
+    """Fields of a wire `Spec`; `narrative` and `resources` hold only what is given."""
+    has_new_resources: bool
+    """A pod was named: nothing of the old request is left."""
+    variables: dict[str, str]
+    configs: list[str] | None
+    inputs: dict[str, str]
+
+
+def resolve_changes(
+    changes: Mapping[str, Any], pods: Mapping[str, Mapping[str, Any]], cwd: Path, place_of: Callable[[str], str]
+) -> ChangedFields:
+    """Work out what changed fields mean; fields that say what runs, and where, are not looked at.
+
+    Args:
+        changes: Checked values under the names of `wire.description`.
+        pods: Named resources.
+        cwd: What relative paths count from.
+        place_of: How the person wrote a field, for errors.
+
+    Raises:
+        RequestError: Something is wrong.
+    """
+    spec: dict[str, Any] = {**_texts(changes, place_of), **_limits(changes, place_of)}
+    if "pod" in changes or "resources" in changes:
+        spec["resources"] = _resources(changes, pods, place_of)
+    if "pod" in changes:
+        spec["pod"] = changes["pod"]
+    if "seed" in changes:
+        spec |= {**_seed(changes), "is_seed_drawn": False}
+    if "metrics_from" in changes:
+        spec["metrics_from"] = changes["metrics_from"]
+    if "outputs" in changes:
+        spec["expected_outputs"] = [_below(glob, "outputs", place_of) for glob in _list(changes["outputs"])]
+    if "python" in changes:
+        python = _path(cwd, changes["python"])
+        if not is_executable(python):
+            raise NotRunnable(str(changes["python"]), f"{place_of('python')} names no program", "give its path")
+        spec["interpreter"] = str(python)
+    configs = None
+    if "config" in changes:
+        configs = [str(_readable(_path(cwd, path), path, "config", place_of)) for path in _list(changes["config"])]
+    inputs = _inputs(changes.get("inputs", {}), cwd, place_of)
+    variables = {name: str(value) for name, value in changes.get("env", {}).items()}
+    return ChangedFields(spec, "pod" in changes, variables, configs, inputs)
 
 
 def _folder(description: Mapping[str, Any], caller: Caller, place_of: Callable[[str], str]) -> Path:
@@ -134,7 +186,7 @@ def _python(
         wanted = description.get("python")
         if wanted is None:
             return interpreter(caller.variables, cwd)
-        found = cwd / Path(wanted).expanduser() if "/" in wanted else which(wanted, caller.variables.get("PATH"), cwd)
+        found = _path(cwd, wanted) if "/" in wanted else which(wanted, caller.variables.get("PATH"), cwd)
         if found is None or not is_executable(found):
             raise NotRunnable(str(wanted), f"{place_of('python')} names no program", "name a Python that is there")
         return found
@@ -174,13 +226,19 @@ def _texts(description: Mapping[str, Any], place_of: Callable[[str], str]) -> di
         if field not in description:
             continue
         text = _text(description[field], field, place_of)
+        if not text and field in ("parent", "group"):
+            raise BadValue(place_of(field), text, "the name of one (a variable in your command was empty, maybe)")
         if field in ("name", "note"):
             found[field] = text
-        else:
+        elif text:  # an empty one takes back what a weaker layer says
             narrative[_NARRATIVE.get(field, field)] = text
+    if not found.get("note", "-"):
+        del found["note"]
     if "name" in found and not 1 <= len(found["name"]) <= 200:
         raise BadValue(place_of("name"), found["name"], "1 to 200 characters")
     if tags := _list(description.get("tags")):
+        if "" in tags:
+            raise BadValue(place_of("tags"), "", "a word")
         narrative["tags"] = list(dict.fromkeys(_text(tag, "tags", place_of) for tag in tags))
     return found | ({"narrative": narrative} if narrative else {})
 
@@ -198,7 +256,7 @@ def _limits(description: Mapping[str, Any], place_of: Callable[[str], str]) -> d
     for key, field in (("timeout_s", "timeout"), ("grace_s", "grace")):
         if field in description:
             value = description[field]
-            found[key] = parse_duration(value) if isinstance(value, str) else float(value)
+            found[key] = _measure(parse_duration, value, _DURATION, place_of(field))
     if found.get("timeout_s") == 0:
         raise BadValue(place_of("timeout"), description["timeout"], "more than zero")
     return found
@@ -220,19 +278,21 @@ def _seed(description: Mapping[str, Any]) -> dict[str, Any]:
     return {"seed": int.from_bytes(os.urandom(4), "big"), "is_seed_drawn": True}
 
 
-def _resources(description: Mapping[str, Any], caller: Caller, place_of: Callable[[str], str]) -> dict[str, int]:
+def _resources(
+    description: Mapping[str, Any], pods: Mapping[str, Mapping[str, Any]], place_of: Callable[[str], str]
+) -> dict[str, int]:
     asked: dict[str, Any] = {}
     if "pod" in description:
-        if description["pod"] not in caller.pods:
-            known = ", ".join(sorted(caller.pods)) or "it has none; `[pods.NAME]` in home.toml makes one"
+        if description["pod"] not in pods:
+            known = ", ".join(sorted(pods)) or "it has none; `[pods.NAME]` in home.toml makes one"
             raise BadValue(place_of("pod"), description["pod"], f"a pod of this home: {known}")
-        asked |= {key: value for key, value in caller.pods[description["pod"]].items() if key in _RESOURCES}
+        asked |= {key: value for key, value in pods[description["pod"]].items() if key in _RESOURCES}
     asked |= description.get("resources", {})
     found: dict[str, int] = {}
     for field, value in asked.items():
         name, least = _RESOURCES[field]
         if name.endswith("_bytes"):
-            found[name] = parse_size(value) if isinstance(value, str) else int(value)
+            found[name] = int(_measure(parse_size, value, _SIZE, place_of(f"resources.{field}")))
         else:
             found[name] = _count(value, least, place_of(f"resources.{field}"))
     return found
@@ -246,6 +306,32 @@ _RESOURCES = {
     "disk": ("disk_bytes", 1),
 }
 """Field of a description: its name on the wire, and its least value."""
+
+
+_SIZE = "a size such as 512M or 8G"
+_DURATION = "a duration such as 90s, 15m, 4h or 1h30m"
+
+
+def _measure(parse: Callable[[str], float], value: str | float, expected: str, what: str) -> float:
+    """Read a size or duration, a number as it stands; the error names how it was given.
+
+    Raises:
+        BadValue: It is none.
+    """
+    if not isinstance(value, str):
+        return float(value)
+    try:
+        return parse(value)
+    except BadValue:
+        raise BadValue(what, value, expected) from None
+
+
+def _path(cwd: Path, given: str) -> Path:
+    """A path as the caller means it, `~` included: no shell expands it behind `=` or in a file."""
+    try:
+        return cwd / Path(given).expanduser()
+    except RuntimeError:  # nobody has that name: a file may
+        return cwd / given
 
 
 def _count(value: str | int, least: int, what: str) -> int:
@@ -265,19 +351,28 @@ def _readable(path: Path, given: str, field: str, place_of: Callable[[str], str]
     return path.absolute()
 
 
-def _input(name: str, given: str, cwd: Path, place_of: Callable[[str], str]) -> str:
-    if not name.isidentifier() or not name.isascii():
-        raise BadValue(place_of("inputs"), name, "a name of letters, digits and `_`: it becomes LAB_INPUT_<NAME>")
-    path = cwd / Path(given).expanduser()
-    if not path.exists():
-        raise BadValue(place_of("inputs"), given, "a file or folder that is there")
-    return str(path.absolute())
+def _inputs(given: Mapping[str, str], cwd: Path, place_of: Callable[[str], str]) -> dict[str, str]:
+    from labrun.core.faults import INPUT_NAME, doubled_input, is_input_name  # start-up time: few declare data
+
+    found: dict[str, str] = {}
+    for name, text in given.items():
+        place = place_of(f"inputs.{name}")
+        if not is_input_name(name):
+            raise BadValue(place, name, INPUT_NAME)
+        path = _path(cwd, text)
+        if not path.exists():
+            raise BadValue(place, text, "a file or folder that is there")
+        found[name] = str(path.absolute())
+    if twins := doubled_input(found):
+        first, second = twins
+        raise BadValue(place_of(f"inputs.{second}"), second, f"a name that differs from `{first}` by more than case")
+    return found
 
 
 def _link(given: str, cwd: Path, root: Path | None, place_of: Callable[[str], str]) -> str:
     if root is None:
         raise BadValue(place_of("links"), given, "no link: nothing is frozen here, so everything is live already")
-    path = Path(os.path.normpath(cwd / given))
+    path = Path(os.path.normpath(_path(cwd, given)))
     if not path.is_relative_to(root) or path == root:
         raise BadValue(place_of("links"), given, f"a place below the source folder {root}")
     if not os.path.lexists(path):
@@ -286,7 +381,7 @@ def _link(given: str, cwd: Path, root: Path | None, place_of: Callable[[str], st
 
 
 def _below(glob: str, field: str, place_of: Callable[[str], str]) -> str:
-    if glob.startswith("/") or ".." in glob.split("/"):
+    if not glob or glob.startswith("/") or ".." in glob.split("/"):
         raise BadValue(place_of(field), glob, "a pattern below the working folder or `outputs/`")
     return _text(glob, field, place_of)
 

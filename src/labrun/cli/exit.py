@@ -21,6 +21,7 @@ OF_CODE = {
     "not_found": REFUSED,
     "ambiguous_reference": REFUSED,
     "ambiguous_arguments": REFUSED,
+    "bad_staging": USAGE,
     "no_such_metric": REFUSED,
     "not_allowed_now": REFUSED,
     "bad_request": USAGE,

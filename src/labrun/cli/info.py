@@ -10,6 +10,7 @@ from labrun.cli.connect import connect, resolve
 from labrun.cli.options import common_options
 from labrun.cli.output import Output, fields
 from labrun.cli.table import table, visible
+from labrun.cli.told import NOTHING_SAID, told_lines
 from labrun.core.units import show_size
 
 _SHOWN_ARTIFACTS = 10
@@ -57,15 +58,19 @@ def screen(output: Output, detail: dict[str, Any]) -> list[str]:
             ("what", show.command(one)),
             ("why", "\n".join(visible(line) for line in (one["note"] or "no note").splitlines())),
             ("stands", _stands(one)),
-            ("where", visible(one["folder"]) if one["folder"] else "no folder before its first attempt"),
+            ("where", visible(one["folder"] or show.no_folder(one, "no folder before its first attempt"))),
             ("logs", f"lab logs {one['label']}" if one["folder"] else ""),
         ]
     )
     if detail["card"] is not None:
         lines += ["", *(f"  {line}" for line in card(detail["card"]))]
     lines += [f"  missing: nothing matches `{visible(glob)}`" for glob in detail["missing_outputs"]]
+    said = told_lines(detail)
+    if said != NOTHING_SAID:
+        lines += ["", *(f"  {line}" for line in said)]
     lines += ["", *fields(_facts(detail))]
-    lines += ["", "steps", *table(_steps(detail), output.width, indent=2)]
+    if detail["steps"]:
+        lines += ["", "steps", *table(_steps(detail), output.width, indent=2)]
     if len(detail["attempts"]) > 1 or any(attempt["seal"] for attempt in detail["attempts"]):
         lines += ["", "attempts", *table([_attempt(each) for each in detail["attempts"]], output.width, indent=2)]
     if detail["artifact_count"]:

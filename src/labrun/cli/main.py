@@ -19,6 +19,10 @@ COMMANDS = {
     "queue": ("queue", "queue", "Put a script in line and return; it runs when its turn comes."),
     "status": ("status", "status", "Show what runs, what waits and why, and what ended last."),
     "list": ("list", "list_experiments", "List experiments, newest first."),
+    "note": ("note", "note", "Add a dated remark to an experiment."),
+    "annotate": ("annotate", "annotate", "The same, in the words of other tools."),
+    "outcome": ("outcome", "outcome", "Say what an experiment showed."),
+    "narrative": ("narrative", "narrative", "Show or edit why it was run and what came of it."),
     "tree": ("tree", "tree", "Show what followed from what."),
     "open": ("open", "open_folder", "Go to an experiment's folder."),
     "info": ("info", "info", "Show one experiment: what, why, how it stands, where."),
@@ -28,10 +32,17 @@ COMMANDS = {
     "cancel": ("cancel", "cancel", "Stop experiments, waiting or running."),
     "wait": ("wait", "wait", "Wait until experiments are over."),
     "resume": ("resume", "resume", "Let a failed or cancelled experiment go on."),
+    "resubmit": ("resubmit", "resubmit", "Queue a new experiment that is the same as an old one."),
+    "requeue": ("requeue", "requeue", "Queue a new experiment: an old one with other arguments."),
+    "clone": ("clone", "clone", "Print an experiment as an experiment file to edit."),
+    "fork": ("fork", "fork", "Queue a changed copy of an experiment."),
+    "delete": ("delete", "delete", "Move experiments that are over to the trash."),
+    "undelete": ("undelete", "undelete", "Bring deleted experiments back, or show which there are."),
     "restore": ("restore", "restore", "Write the code an experiment ran with into a folder."),
     "doctor": ("doctor", "doctor", "Check home, host and server."),
     "reindex": ("reindex", "reindex", "Rebuild the index from the folders."),
     "schema": ("schema", "schema", "Print the JSON Schema of an experiment file, for editors."),
+    "completion": ("completion", "completion", "Print what a shell needs to complete commands and labels."),
     "settings": ("settings", "show_settings", "Show settings and where each value comes from."),
     "init": ("init", "init", "Make a home; needed only on NFS."),
     "serve": ("serve", "serve", "Serve this home in the foreground."),
@@ -54,6 +65,10 @@ class LazyGroup(click.Group):
         module, attribute, _ = COMMANDS[cmd_name]
         found = getattr(import_module(f"labrun.cli.{module}"), attribute)
         assert isinstance(found, click.Command)
+        if ctx.resilient_parsing:  # somebody pressed the tab key
+            from labrun.cli.completion import complete_experiments
+
+            complete_experiments(found)
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from labrun.cli.output import Output, fields
 from labrun.cli.table import visible
+from labrun.core.layers import DEFAULTS
 from labrun.core.units import show_size
 
 if TYPE_CHECKING:
     from labrun.cli.submission import Submission
 
 _SHOWN_VALUE = 60
-_DEFAULTS = {"priority": 5, "grace": "10s", "lab": "main"}
 
 
 def show(output: Output, submission: "Submission", *, is_table: bool, is_prose: bool) -> None:
@@ -34,20 +34,23 @@ def _document(submission: "Submission") -> dict[str, Any]:
     """The request with the names of its variables; values may be secrets, and are nobody's business here."""
     request = {**submission.request, "variables": sorted(submission.request["variables"])}
     request.pop("stdin", None)
-    origins = {**{field: "default" for field in _DEFAULTS}, **submission.merged.origins}
+    given = submission.merged
+    origins = {field: "default" for field in DEFAULTS if field not in given.description} | given.origins
     return {"request": request, "origins": origins, "notices": submission.notices, "is_submitted": False}
 
 
 def _table(submission: "Submission") -> list[str]:
     merged = submission.merged
-    rows = [(field, str(value), "default") for field, value in _DEFAULTS.items() if field not in merged.description]
+    has_python = "interpreter" in submission.request["spec"]
+    unset = [field for field in DEFAULTS if field not in merged.description and (field != "python" or has_python)]
+    rows = [(field, DEFAULTS[field], "default") for field in unset]
     for field, value in merged.description.items():
         if field in ("resources", "env", "inputs"):
             rows += [
                 (f"{field}.{name}", _value(field, item), merged.origins[f"{field}.{name}"])
                 for name, item in value.items()
             ]
-        else:
+        elif value not in ([], ""):
             rows.append((field, _value(field, value), merged.origins[field]))
     rooms = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"{name:<{rooms[0]}}  {value:<{rooms[1]}}  {place}" for name, value, place in rows]

@@ -69,16 +69,19 @@ def tell_start(output: Output, submission: Submission, accepted: dict[str, Any])
     output.say(*(f"lab: {visible(notice)}" for notice in (*submission.notices, *accepted["notices"])))
     if submission.hint:
         output.say(f"lab: {visible(submission.hint)}")
-    if accepted.get("similar") and submission.request.get("duplicates") != "new":
-        output.say(f"lab: {earlier(experiment, accepted['similar'], is_reused=accepted['is_reused'])}")
+    if accepted["is_reused"]:
+        output.say(f"lab: {experiment['label']} is the same experiment on the same code; nothing was submitted")
+    elif accepted["similar"]:
+        output.say(f"lab: {earlier(experiment, accepted['similar'])}")
 
 
-def earlier(experiment: dict[str, Any], similar: dict[str, Any], *, is_reused: bool) -> str:
-    """One line about the newest experiment of the same definition: how it ended, its note."""
-    if is_reused:
-        return f"{experiment['label']} is the same experiment, so it is shown again; --new submits it anew"
-    told = f"{similar['label']} was the same" + (" on other code" if similar["tree"] != experiment["tree"] else "")
-    told += f": {show.state(similar)}"
+def earlier(experiment: dict[str, Any], similar: dict[str, Any]) -> str:
+    """One line about the newest other experiment of the same definition: how it stands, its note, what one may do."""
+    is_same_code = similar["tree"] == experiment["tree"]
+    told = f"{similar['label']} was the same{'' if is_same_code else ' on other code'}: {show.state(similar)}"
     if similar.get("verdict"):
         told += f", {visible(similar['verdict'])}"
-    return told + (f", “{visible(similar['note'])}”" if similar["note"] else "") + "; --reuse shows it instead"
+    if similar["note"]:
+        told += f", “{visible(similar['note'])}”"
+    is_usable = is_same_code and similar["status"] not in ("failed", "cancelled")
+    return told + ("; --reuse would show it instead, --new says nothing" if is_usable else "; --new says nothing")

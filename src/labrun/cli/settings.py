@@ -13,7 +13,7 @@ from labrun.cli.options import face_options
 from labrun.cli.output import Output, bold_heading
 from labrun.cli.submission import current_directory
 from labrun.cli.table import visible
-from labrun.core.layers import lay_over
+from labrun.core.layers import DEFAULTS, lay_over
 
 
 @click.command("settings")
@@ -23,7 +23,8 @@ def show_settings(output: Output) -> int:
     """Show settings, pods, and what experiments submitted from here get unless told otherwise.
 
     Strongest first: options, LAB_OPTION_* variables, the experiment file, the project's lab.toml, the
-    home's home.toml, your config.toml, defaults.
+    home's home.toml, your config.toml, defaults. --dry-run of `lab run` and `lab queue` shows the same for one
+    experiment.
 
     \b
     Example:
@@ -33,13 +34,14 @@ def show_settings(output: Output) -> int:
     variables = surroundings.caller_variables()
     project = find_root(current_directory(), never_roots(Path(variables.get("HOME") or "/"), home), Path.exists)
     chosen, set_here, pods = settings.load(home), settings.given(home), settings.pods(home)
-    merged = lay_over(settings.layers(home, project), pods)
+    merged = lay_over([*settings.layers(home, project), settings.variables()], pods)
     rows = [
         (field.name, getattr(chosen, field.name), str(home / "home.toml") if field.name in set_here else "default")
         for field in fields_of(chosen)
     ]
     rows.insert(0, ("home", str(home), "$LAB_HOME" if variables.get("LAB_HOME") else "default"))
-    options = [(field, _value(merged.description, field), place) for field, place in merged.origins.items()]
+    options = [(field, value, "default") for field, value in DEFAULTS.items() if field not in merged.description]
+    options += [(field, _value(merged.description, field), place) for field, place in merged.origins.items()]
     if output.face == "json":
         as_objects = [
             [{"name": name, "value": value, "from": place} for name, value, place in table] for table in (rows, options)
@@ -47,7 +49,7 @@ def show_settings(output: Output) -> int:
         output.json({"settings": as_objects[0], "experiment": as_objects[1], "pods": pods})
         return 0
     output.data(bold_heading(output, "Settings"), *_table(rows))
-    output.data("", bold_heading(output, "Experiments submitted from here"), *(_table(options) or ["  nothing is set"]))
+    output.data("", bold_heading(output, "Experiments submitted from here"), *_table(options))
     pod_rows = [(name, " ".join(f"{key}={value}" for key, value in pod.items()), "") for name, pod in pods.items()]
     output.data("", bold_heading(output, "Pods"), *(_table(pod_rows) or ["  none"]))
     return 0
@@ -56,7 +58,9 @@ def show_settings(output: Output) -> int:
 def _value(description: dict[str, Any], field: str) -> Any:
     table, _, name = field.partition(".")
     value = description[table][name] if name else description[table]
-    return "given" if table == "env" else value  # it may be a secret
+    if table == "env":
+        return "given"  # it may be a secret
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _table(rows: list[tuple[str, Any, str]]) -> list[str]:

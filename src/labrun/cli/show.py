@@ -103,6 +103,16 @@ def waiting(experiment: Mapping[str, Any]) -> str:
     return f"#{position} {reason}" if position is not None else reason
 
 
+def no_folder(experiment: Mapping[str, Any], usual: str) -> str:
+    """Why an experiment has no folder: it was deleted, or what is usual."""
+    if experiment.get("deleted_at"):
+        who = visible(experiment["deleted_by"] or "somebody")
+        if experiment["is_purged"]:
+            return f"removed for good {ago(experiment['deleted_at'])} by {who}"
+        return f"deleted {ago(experiment['deleted_at'])} by {who}; `lab undelete {experiment['label']}` brings it back"
+    return usual
+
+
 def missing(gap: Mapping[str, Any]) -> str:
     """What the quota cut out of a log."""
     size = show_size(gap["size"])
@@ -125,5 +135,5 @@ def closing(experiment: Mapping[str, Any], ending: Mapping[str, Any]) -> list[st
     lasted = took(ending)
     lines = [f"{head}, {lasted}" if lasted else head]
     folder = experiment["folder"]
-    lines.append(f"files: {visible(folder)}" if folder else "no files: it had not started")
+    lines.append(f"files: {visible(folder)}" if folder else f"no files: {no_folder(experiment, 'it had not started')}")
     return lines

@@ -1,9 +1,11 @@
 """`lab status`: one screen, what runs, what waits and why, what ended."""
 
+import time
 from typing import Any
 
 import click
 
+from labrun import settings
 from labrun.cli import show
 from labrun.cli.connect import connect
 from labrun.cli.options import common_options
@@ -11,26 +13,60 @@ from labrun.cli.output import Output
 from labrun.cli.table import table, visible
 from labrun.core.units import show_size
 
+_AGAIN_S = 2.0
+
 
 @click.command()
+@click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
 @common_options
 @click.pass_obj
-def status(output: Output, lab: str) -> int:
-    """Show what runs, what waits and why, and what ended last.
+def status(output: Output, watch: bool, lab: str) -> int:
+    """Show what runs, what waits and why, and what ended last; what ended since you last looked is marked.
 
     Of a script that draws a progress bar it shows the percentage and the time left, as the bar says.
 
     \b
     Example:
-      lab status
+      lab status --watch
     """
-    seen = connect(output, lab).status()
-    if output.face == "json":
-        output.json(seen)
-        return 0
-    if output.face == "quiet":
-        output.data(_counts(seen))
-        return 0
+    client = connect(output, lab)
+    looked_at = _look_again()
+    while True:
+        seen = client.status()
+        if output.face == "json":
+            output.json(seen)
+        elif output.face == "quiet":
+            output.data(_counts(seen))
+        else:
+            lines = _screen(output, seen, looked_at)
+            clear = "\x1b[H\x1b[J" if watch and output.is_terminal else ""
+            output.data(clear + lines[0], *lines[1:])
+            if not watch:
+                output.say(*(f"lab: {visible(notice)}" for notice in seen["server"]["notices"]))
+        if not watch:
+            return 0
+        try:
+            time.sleep(_AGAIN_S)
+        except KeyboardInterrupt:
+            return 0
+
+
+def _look_again() -> float:
+    """When this person last looked, Unix seconds; from now on that is now."""
+    path = settings.looked_path(settings.home_path())
+    try:
+        before = path.stat().st_mtime
+    except OSError:
+        before = time.time()  # never: then nothing is news
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError:
+        pass  # a home that cannot be written: then the same is news again
+    return before
+
+
+def _screen(output: Output, seen: dict[str, Any], looked_at: float) -> list[str]:
     lines = [
         *_section(output, "running", seen["running"], _running),
         *_section(output, "waiting", seen["waiting"], _waiting),
@@ -38,12 +74,24 @@ def status(output: Output, lab: str) -> int:
     hidden = seen["waiting_count"] - len(seen["waiting"])
     if hidden > 0:
         lines.append(f"  and {hidden} more: `lab list --status created`")
-    lines += _section(output, "ended", seen["ended"], _ended)
+    lines += _section(output, "ended", seen["ended"], lambda one: _ended(one, looked_at))
     if not lines:
         lines.append("nothing here yet: `lab run train.py` runs a first experiment")
-    output.data(*lines, "", _capacity(seen["capacity"]), _counts(seen))
-    output.say(*(f"lab: {visible(notice)}" for notice in seen["server"]["notices"]))
-    return 0
+    return [*lines, *_gpus(output, seen), "", _capacity(seen["capacity"]), _counts(seen)]
+
+
+def _gpus(output: Output, seen: dict[str, Any]) -> list[str]:
+    """One line for each GPU: who has it, and how far that is."""
+    if not seen["capacity"]["gpus"]:
+        return []
+    holders = {gpu: one for one in seen["running"] for gpu in one["gpus"]}
+    rows = []
+    for index in seen["capacity"]["gpus"]:
+        one = holders.get(index)
+        told = [one["label"], show.name(one), show.progress(one) or show.state(one)] if one else ["idle", "", ""]
+        taken = "taken in another lab" if one is None and index in seen["capacity"]["gpus_taken"] else told[0]
+        rows.append([f"GPU {index}", taken, *told[1:]])
+    return [output.colour("GPUs", "bold"), *table(rows, output.width, indent=2)]
 
 
 def _section(output: Output, title: str, experiments: list[dict[str, Any]], cells: Any) -> list[str]:
@@ -60,16 +108,24 @@ def _section(output: Output, title: str, experiments: list[dict[str, Any]], cell
 def _running(one: dict[str, Any]) -> list[str]:
     step = visible(one["reason"]) if one["reason"] else show.progress(one) or show.state(one)
     lasted = show.took(one) or show.ago(one["queued_at"])
-    return [one["label"], show.name(one), visible(one["user"]), lasted, step, show.command(one)]
+    peak = show_size(one["peak_memory_bytes"]) if one["peak_memory_bytes"] else "-"
+    return [one["label"], show.name(one), visible(one["user"]), lasted, step, peak, show.command(one)]
 
 
 def _waiting(one: dict[str, Any]) -> list[str]:
     return [one["label"], show.name(one), visible(one["user"]), f"prio {one['priority']}", show.waiting(one)]
 
 
-def _ended(one: dict[str, Any]) -> list[str]:
+def _ended(one: dict[str, Any], looked_at: float) -> list[str]:
+    is_news = (show.moment(one["ended_at"]) or 0.0) > looked_at
     how = one["status"] if one["status"] == "succeeded" else visible(one["ending_text"] or one["status"])
-    return [one["label"], show.name(one), visible(one["user"]), show.ago(one["ended_at"]), how]
+    return [
+        one["label"],
+        show.name(one),
+        visible(one["user"]),
+        show.ago(one["ended_at"]),
+        ("new: " if is_news else "") + how,
+    ]
 
 
 def _capacity(seen: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from labrun.cli.options import common_options
 from labrun.cli.output import Output
 from labrun.client.api import Client
 from labrun.core.errors import BadValue, NotRunnable, TooBig
-from labrun.core.layers import RESOURCES, Layer, Merged, lay_over
+from labrun.core.layers import RESOURCES, Layer, Merged, anchored, lay_over
 
 
 class Submission(NamedTuple):
@@ -44,6 +44,14 @@ class SubmitCommand(click.Command):
         ctx.meta["words"], ctx.meta["is_program"] = words, is_program
         ctx.meta["options"] = frozenset(name for name in taking | flags if name.startswith("--"))
         return super().parse_args(ctx, ours)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Complete our options, and files: what follows is a script."""
+        from click.shell_completion import CompletionItem  # start-up time: only for the tab key
+
+        if incomplete.startswith("-") and not ctx.meta.get("words"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(incomplete, type="file")]
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """Show what may follow the options."""
@@ -136,14 +144,15 @@ def build(ctx: click.Context, chosen: Mapping[str, Any]) -> Submission:
     cwd = current_directory()
     variables = surroundings.caller_variables()
     home = settings.home_path()
-    flags = _flags(ctx, chosen)
-    stronger, notices = [flags], list[str]()
+    here = [settings.variables(), _flags(ctx, chosen)]
+    file, notices = list[Layer](), list[str]()
     if chosen["file"] is not None:
-        file, notices = _file(chosen["file"], flags)
-        stronger = [file, _from_here(flags, cwd)]
+        read, notices = _file(chosen["file"], here[-1])
+        # paths here count from where they were typed, wherever the file's folder is
+        file, here = [read], [layer._replace(description=anchored(layer.description, str(cwd))) for layer in here]
     pods = settings.pods(home)
-    project = _project(stronger, cwd, never_roots(Path(variables.get("HOME") or "/"), home))
-    merged = lay_over([*settings.layers(home, project), *stronger], pods)
+    project = _project([*file, *here], cwd, never_roots(Path(variables.get("HOME") or "/"), home))
+    merged = lay_over([*settings.layers(home, project), *file, *here], pods)
     caller = Caller(cwd, variables, user_name(), host_name(), home, pods, process_settings())
 
     def place_of(field: str) -> str:
@@ -164,7 +173,7 @@ def build(ctx: click.Context, chosen: Mapping[str, Any]) -> Submission:
 
 def send(output: Output, client: Client, submission: Submission) -> dict[str, Any]:
     """Hand it in; one key for all tries, so it is accepted once at most."""
-    if output.is_human and output.is_terminal and os.isatty(0) and os.isatty(2):
+    if output.is_human and _is_somebody_there():
         from labrun.cli.survey import ask_about_links  # start-up time: only with somebody to ask
 
         ask_about_links(output, client, submission.request)
@@ -173,6 +182,14 @@ def send(output: Output, client: Client, submission: Submission) -> dict[str, An
     except KeyboardInterrupt:
         output.insist("lab: interrupted; `lab list` shows whether it was accepted before that")
         raise
+
+
+def _is_somebody_there() -> bool:
+    """Whether a question is seen and can be answered: a job in the background would be stopped by reading."""
+    try:
+        return os.isatty(0) and os.isatty(2) and os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:  # a terminal, but not the one this session belongs to
+        return False
 
 
 def only_look(output: Output, submission: Submission, chosen: Mapping[str, Any]) -> bool:
@@ -269,19 +286,6 @@ def _file(given: str, flags: Layer) -> tuple[Layer, list[str]]:
         for field in ("script", "module", "command", "args", "cwd"):
             description.pop(field, None)
     return Layer(description, read.place_of), list(read.notices)
-
-
-def _from_here(flags: Layer, cwd: Path) -> Layer:
-    """Paths on the command line count from where it was typed, wherever the file's folder is."""
-    found = dict(flags.description)
-    for field in ("config", "links"):
-        if field in found:
-            found[field] = [str(cwd / path) for path in found[field]]
-    if "inputs" in found:
-        found["inputs"] = {name: str(cwd / path) for name, path in found["inputs"].items()}
-    if "/" in found.get("python", ""):
-        found["python"] = str(cwd / found["python"])
-    return flags._replace(description=found)
 
 
 def _project(layers: Sequence[Layer], cwd: Path, forbidden: frozenset[Path]) -> Path | None:

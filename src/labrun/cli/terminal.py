@@ -195,7 +195,8 @@ class Keyboard:
 
     def _wait(self, screen: Screen) -> bool:
         """Wait for a key, a signal, the end, or the time to say that we are here; whether it is the end."""
-        pause_s = _FULL_S if self._pending else _ALIVE_S
+        is_unknown = self._is_writer is None and not self._is_looking_on
+        pause_s = _FULL_S if self._pending or is_unknown else _ALIVE_S
         ready, _, _ = select.select([0, self._wake, screen.over], [], [], pause_s)
         if self._wake in ready:
             with suppress(BlockingIOError):

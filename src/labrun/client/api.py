@@ -167,6 +167,14 @@ class Client:
         """Pass a signal to a running script's process group."""
         return self._post(self._of(reference) + "/signal", {"signal": number})
 
+    def say(self, reference: str, author: str, remarks: Sequence[Json]) -> Json:
+        """Note something of an experiment; durable when this returns."""
+        return self._post(self._of(reference) + "/notes", {"author": author, "remarks": list(remarks)})
+
+    def notes(self, reference: str) -> Json:
+        """What people said of an experiment."""
+        return self._get(self._of(reference) + "/notes")
+
     def type(self, reference: str, keys: Json) -> Json:
         """Type into an experiment's terminal; bytes are counted, so it may be repeated."""
         return self._post(self._of(reference) + "/keys", keys, may_repeat=True)
@@ -174,6 +182,31 @@ class Client:
     def resume(self, reference: str, *, by: str, variables: Mapping[str, str]) -> Json:
         """Let an ended experiment wait for its next attempt."""
         return self._post(self._of(reference) + "/resume", {"by": by, "variables": dict(variables)})
+
+    def rerun(self, reference: str, request: Json, key: str) -> Json:
+        """Make a new experiment from an old one; the same key never makes a second one."""
+        return self._post(self._of(reference) + "/rerun", request, key=key)
+
+    def description(self, reference: str) -> Json:
+        """An experiment as a person would write it."""
+        return self._get(self._of(reference) + "/description")
+
+    def delete(self, reference: str, *, by: str) -> Json:
+        """Move an experiment that is over to the trash."""
+        return self._post(self._of(reference) + "/delete", {"by": by})
+
+    def undelete(self, reference: str, *, by: str) -> Json:
+        """Bring a deleted experiment back."""
+        return self._post(self._of(reference) + "/undelete", {"by": by})
+
+    def trash(self) -> Json:
+        """What was deleted in this lab and can be brought back."""
+        return self._get(f"/v1/labs/{self._lab}/trash")
+
+    def purge(self, *, older_than_s: float, by: str, is_dry: bool) -> Json:
+        """Remove for good what has been in the trash for long; may be repeated."""
+        body = {"older_than_s": older_than_s, "by": by, "is_dry": is_dry}
+        return self._post(f"/v1/labs/{self._lab}/purge", body, timeout_s=3600.0, may_repeat=True)
 
     def restore(self, reference: str, destination: str) -> Json:
         """Write an experiment's frozen code into a folder that is empty or new."""

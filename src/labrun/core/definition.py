@@ -33,6 +33,8 @@ def definition_of(spec: Spec, stdin_sha256: str | None = None) -> str:
         "seed": None if spec.is_seed_drawn else spec.seed,
         "stdin": stdin_sha256,
     }
+    if spec.staged:
+        said["staged"] = {file.name: file.sha256 for file in spec.staged}
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -11,6 +11,7 @@ LabError
 │   ├── NoSuchMetric                the attempt measured nothing of this name
 │   ├── AmbiguousReference          several do; they are listed
 │   ├── AmbiguousArguments          two command lines can be merged in more than one way
+│   ├── BadStaging                  a file to stage, or its placeholder, does not fit
 │   ├── NotAllowedNow               the experiment's status does not allow this action
 │   ├── TooBig                      the source folder or a value is over its limit
 │   ├── TooManyFiles                the source folder has more files than code has
@@ -180,6 +181,15 @@ class AmbiguousArguments(RequestError):
 
     def __init__(self, why: str, hint: str) -> None:
         super().__init__(f"arguments cannot be merged: {why}", hint=hint)
+
+
+class BadStaging(RequestError):
+    """A file to stage cannot be used, or a placeholder has no file."""
+
+    code = "bad_staging"
+
+    def __init__(self, why: str, hint: str) -> None:
+        super().__init__(f"cannot stage: {why}", hint=hint)
 
 
 class NotAllowedNow(RequestError):

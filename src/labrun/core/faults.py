@@ -308,13 +308,39 @@ def _is_variable(name: str) -> bool:
     return bool(name) and "=" not in name
 
 
-def _is_identifier(name: str) -> bool:
-    return name.isascii() and name.isidentifier()
+INPUT_NAME = "a name of letters, digits and `_`, other than `path`: it becomes LAB_INPUT_<NAME>"
+
+
+def is_input_name(name: str) -> bool:
+    """Whether declared data may be called so; `LAB_INPUT_PATH` is the folder of all of them."""
+    return name.isascii() and name.isidentifier() and name.lower() != "path"
+
+
+def doubled_input(names: Iterable[str]) -> tuple[str, str] | None:
+    """Two inputs that would share a variable, for they differ by case alone; None when there are none.
+
+    >>> doubled_input(["sky", "stars", "Sky"])
+    ('sky', 'Sky')
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        if (first := seen.setdefault(name.upper(), name)) != name:
+            return first, name
+    return None
 
 
 _size = _amount(parse_size, "a size such as 512M or 8G, or whole bytes", least=1, is_whole=True)
 _grace = _amount(parse_duration, "a duration such as 90s, 15m, 4h or 1h30m, or seconds", least=0, is_whole=False)
 _timeout = _amount(parse_duration, "a duration above zero such as 90s, 15m or 4h", least=1e-9, is_whole=False)
+
+
+def _inputs(value: object, path: Path) -> Iterator[Fault]:
+    yield from _by_name(_text, is_input_name, INPUT_NAME)(value, path)
+    if isinstance(value, Mapping) and (twins := doubled_input(name for name in value if isinstance(name, str))):
+        first, second = twins
+        text = f"`{second}` in `{show_path(path)}` differs from `{first}` by case alone: both become one variable"
+        yield Fault((*path, second), text, is_about_name=True)
+
 
 _RESOURCES: dict[str, Rule] = {
     "cpus": _whole(1, 999_999),
@@ -342,9 +368,9 @@ _FIELDS: dict[str, Rule] = {
     "pod": _text,
     "pod_type": _text,
     "config": _one_or_list(_text),
-    "inputs": _by_name(_text, _is_identifier, "a name of letters, digits and `_`: it becomes LAB_INPUT_<NAME>"),
-    "metrics_from": _text,
+    "inputs": _inputs,
     "outputs": _one_or_list(_below),
+    "metrics_from": _text,
     "seed": _whole(0, 2**63 - 1),
     "links": _list_of(_text),
     "live": _flag,

@@ -6,6 +6,16 @@ from typing import Any, NamedTuple
 MERGED = ("resources", "env", "inputs")
 """Tables whose members are taken one by one; everything else is taken whole."""
 RESOURCES = ("cpus", "memory", "gpus", "gpu_memory", "disk")
+DEFAULTS = {
+    "lab": "main",
+    "priority": "5",
+    "timeout": "none",
+    "grace": "10s",
+    "resources": "none: one exclusive slot",
+    "python": "that of your environment",
+    "seed": "drawn at each submit",
+}
+"""What holds for a field that nobody gives, in words."""
 
 
 class Layer(NamedTuple):
@@ -46,6 +56,30 @@ def lay_over(layers: Sequence[Layer], pods: Mapping[str, Mapping[str, Any]]) -> 
                 found[field] = value
                 origins[field] = layer.place_of(field)
     return Merged(found, origins)
+
+
+def anchored(description: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """Let the paths of a description count from where they were written.
+
+    Absolute paths and those in somebody's home (`~`) stay as they are, `outputs` are patterns below the run's folder.
+
+    >>> anchored({"config": "a.yaml", "inputs": {"stars": "/data/s"}, "python": "python3"}, "/p")
+    {'config': '/p/a.yaml', 'inputs': {'stars': '/data/s'}, 'python': 'python3'}
+    """
+
+    def whole(path: str) -> str:
+        return path if path.startswith(("/", "~")) else f"{folder}/{path}"
+
+    found = dict(description)
+    for field in ("config", "links"):
+        if field in found:
+            given = found[field]
+            found[field] = whole(given) if isinstance(given, str) else [whole(path) for path in given]
+    if "inputs" in found:
+        found["inputs"] = {name: whole(path) for name, path in found["inputs"].items()}
+    if "/" in found.get("python", ""):
+        found["python"] = whole(found["python"])
+    return found
 
 
 def _take_pod(found: dict[str, Any], origins: dict[str, str], pod: Mapping[str, Any], place: str) -> None:

@@ -104,6 +104,19 @@ class Input(Struct, frozen=True, omit_defaults=True):
     modified: datetime
 
 
+class Staged(Struct, frozen=True, omit_defaults=True):
+    """A file of an earlier experiment, copied into `staged/` of this one before it starts."""
+
+    name: str
+    """In `staged/`; `{staged:NAME}` in an argument becomes its place."""
+    run_id: str
+    """Of the experiment it comes from."""
+    path: str
+    """Relative to that experiment's folder."""
+    sha256: str
+    size_bytes: int
+
+
 class Narrative(Struct, frozen=True, omit_defaults=True):
     """Why it is run, said before it ran: sealed with the order, so nobody can say it afterwards."""
 
@@ -144,6 +157,7 @@ class Spec(Struct, frozen=True, omit_defaults=True):
     narrative: Narrative = field(default_factory=Narrative)
     configs: tuple[ConfigFile, ...] = ()
     inputs: tuple[Input, ...] = ()
+    staged: tuple[Staged, ...] = ()
     expected_outputs: tuple[str, ...] = ()
     """Globs below `work/` and `outputs/`; one that matches nothing at the end is named."""
     seed: int | None = None

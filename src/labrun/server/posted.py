@@ -14,6 +14,7 @@ from msgspec import structs
 
 from labrun.core.errors import BadDescription
 from labrun.core.faults import Fault, faults, show_path
+from labrun.core.rerun import change_faults
 from labrun.wire.description import Description
 from labrun.wire.requests import Submit
 
@@ -106,6 +107,29 @@ def description_of(body: bytes, lab: str) -> dict[str, Any]:
     if "env" in plain:
         plain["env"] = {name: _verbatim(value) for name, value in plain["env"].items()}
     return plain | {"lab": lab}
+
+
+def check_changes(changes: dict[str, Any]) -> None:
+    """Refuse changed fields that are wrong, or mean something only in somebody's folder.
+
+    Raises:
+        BadDescription: Something is wrong; everything is listed.
+    """
+    found = change_faults(changes)
+    if not found:
+        config, inputs = changes.get("config", ()), changes.get("inputs", {})
+        named: list[tuple[tuple[str, ...], str]] = [(("python",), changes.get("python", "/"))]
+        named += [(("config",), path) for path in ([config] if isinstance(config, str) else config)]
+        named += [(("inputs", name), path) for name, path in inputs.items()]
+        found = [
+            Fault(place, f"`{show_path(place)}` is {path!r}, a server needs an absolute path")
+            for place, path in named
+            if not path.startswith("/")
+        ]
+    if found:
+        raise BadDescription("the changes", [(show_path(fault.path) or "body", fault.text) for fault in found], _HINT)
+    if "pod_type" in changes:
+        changes["pod"] = changes.pop("pod_type")
 
 
 def _without_caller(plain: Mapping[str, Any], lab: str) -> list[Fault]:

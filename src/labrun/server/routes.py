@@ -12,24 +12,43 @@ from litestar.datastructures import State
 from litestar.exceptions import ClientException
 from litestar.params import Parameter
 
+from labrun.capture.resolve import ChangedFields
 from labrun.core.errors import BadValue
 from labrun.core.events import Status
-from labrun.server.posted import Posted, description_of, repeatable, submit_of
+from labrun.core.narrative import Told
+from labrun.server.posted import Posted, check_changes, description_of, repeatable, submit_of
 from labrun.wire.metrics import MetricPage, MetricsView
-from labrun.wire.requests import Cancel, Comparison, Keys, MetricRange, Restore, Resume, Search, Signal, Survey
+from labrun.wire.requests import (
+    Cancel,
+    Comparison,
+    Delete,
+    Keys,
+    MetricRange,
+    Purge,
+    Rerun,
+    Restore,
+    Resume,
+    Say,
+    Search,
+    Signal,
+    Survey,
+)
 from labrun.wire.responses import (
     Accepted,
     CapacityView,
+    DescriptionView,
     Diagnosis,
     EventPage,
     Experiment,
     ExperimentDetail,
     ExperimentPage,
     LogHeader,
+    Rerunning,
     Restored,
     ServerView,
     StatusView,
     SurveyView,
+    TrashView,
     Typed,
 )
 from labrun.worker.laboratory import Laboratory
@@ -64,6 +83,8 @@ class Surrounding(msgspec.Struct):
     leave: Callable[[], None]
     resolve: Callable[[dict[str, Any]], tuple[dict[str, Any], tuple[str, ...]]]
     """From a description to the plain `Submit` it means and what should be said; looks at the disk."""
+    resolve_changes: Callable[[dict[str, Any]], ChangedFields]
+    """What checked fields of a description mean for an experiment that exists; looks at the disk."""
 
 
 def laboratory_of(state: State) -> Laboratory:
@@ -78,6 +99,18 @@ def surrounding_of(state: State) -> Surrounding:
     return found
 
 
+def idempotency_key(request: Request[Any, Any, Any]) -> str | None:
+    """The key that makes a repeated request the same one.
+
+    Raises:
+        ClientException: It is too short or too long to be one.
+    """
+    key: str | None = request.headers.get("idempotency-key")
+    if key is not None and not 8 <= len(key) <= 128:
+        raise ClientException("Idempotency-Key needs 8 to 128 characters")
+    return key
+
+
 @post("/v1/labs/{lab:str}/experiments", status_code=201, type_decoders=[(Posted.is_type, Posted.decode)])
 async def submit(request: Request[Any, Any, Any], state: State, lab: str, data: Posted) -> Accepted:
     """Accept one experiment; the answer comes after it is durable.
@@ -85,9 +118,7 @@ async def submit(request: Request[Any, Any, Any], state: State, lab: str, data: 
     The body is an experiment as people write it (the object of an experiment file; `name`, `script`,
     `config`, `pod_type` and `timeout` suffice), or a `Submit` in which all of it is worked out.
     """
-    key = request.headers.get("idempotency-key")
-    if key is not None and not 8 <= len(key) <= 128:
-        raise ClientException("Idempotency-Key needs 8 to 128 characters")
+    key = idempotency_key(request)
     if not data.is_description:
         return await laboratory_of(state).submit(lab, submit_of(data.plain), key)
     description = description_of(await request.body(), lab)
@@ -225,10 +256,63 @@ async def type_keys(state: State, lab: str, reference: str, data: Keys) -> Typed
     return await laboratory_of(state).type(reference, lab, data)
 
 
+@get("/v1/labs/{lab:str}/experiments/{reference:str}/notes")
+async def show_notes(state: State, lab: str, reference: str) -> Told:
+    """Show what people said of an experiment."""
+    return await laboratory_of(state).notes(reference, lab)
+
+
+@post("/v1/labs/{lab:str}/experiments/{reference:str}/notes", status_code=200)
+async def say(state: State, lab: str, reference: str, data: Say) -> Told:
+    """Note what somebody says of an experiment; durable when answered, never sealed over."""
+    return await laboratory_of(state).say(reference, lab, data)
+
+
 @post("/v1/labs/{lab:str}/experiments/{reference:str}/resume", status_code=200)
 async def resume(state: State, lab: str, reference: str, data: Resume) -> Experiment:
     """Let an ended experiment wait for its next attempt: same code, same configuration."""
     return await laboratory_of(state).resume(reference, lab, data)
+
+
+@post("/v1/labs/{lab:str}/experiments/{reference:str}/rerun", status_code=200)
+async def rerun(request: Request[Any, Any, Any], state: State, lab: str, reference: str, data: Rerun) -> Rerunning:
+    """Make a new experiment from this one: the same again, or with other arguments, files and values.
+
+    With `is_dry` nothing is accepted. Paths in `changes` are absolute.
+    """
+    check_changes(data.changes)
+    changed = await asyncio.to_thread(surrounding_of(state).resolve_changes, data.changes)
+    return await laboratory_of(state).rerun(reference, lab, data, changed, idempotency_key(request))
+
+
+@get("/v1/labs/{lab:str}/experiments/{reference:str}/description")
+async def describe(state: State, lab: str, reference: str) -> DescriptionView:
+    """Write an experiment as a person would, ready to be changed and submitted."""
+    return await laboratory_of(state).description(reference, lab)
+
+
+@post("/v1/labs/{lab:str}/experiments/{reference:str}/delete", status_code=200)
+async def delete(state: State, lab: str, reference: str, data: Delete) -> Experiment:
+    """Move an experiment that is over to the trash; its label is never given again."""
+    return await laboratory_of(state).delete(reference, lab, data.by)
+
+
+@post("/v1/labs/{lab:str}/experiments/{reference:str}/undelete", status_code=200)
+async def undelete(state: State, lab: str, reference: str, data: Delete) -> Experiment:
+    """Bring a deleted experiment back."""
+    return await laboratory_of(state).undelete(reference, lab, data.by)
+
+
+@get("/v1/labs/{lab:str}/trash")
+async def show_trash(state: State, lab: str) -> TrashView:
+    """Show what was deleted and can be brought back."""
+    return laboratory_of(state).trash(lab)
+
+
+@post("/v1/labs/{lab:str}/purge", status_code=200)
+async def purge(state: State, lab: str, data: Purge) -> TrashView:
+    """Remove for good what has been in the trash for long; with `is_dry`, say what would go."""
+    return await laboratory_of(state).purge(lab, data)
 
 
 @post("/v1/labs/{lab:str}/experiments/{reference:str}/restore", status_code=200)
@@ -291,7 +375,15 @@ ROUTES = (
     cancel,
     signal,
     type_keys,
+    show_notes,
+    say,
     resume,
+    rerun,
+    describe,
+    delete,
+    undelete,
+    show_trash,
+    purge,
     restore,
     show_status,
     show_server,

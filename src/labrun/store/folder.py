@@ -1,7 +1,7 @@
 """The folder of one experiment: where everything it is and did lies.
 
 labs/<lab>/<YYYY-MM>/<LABEL-slug>/
-    README.md  run_manifest.json  events.jsonl  notes.jsonl  submitted/  work/  inputs/  outputs/
+    README.md  run_manifest.json  events.jsonl  notes.jsonl  submitted/  work/  inputs/  staged/  outputs/
     attempts/<n>/  order.json  started  exit.json  seal.json
                    stdout.log  stderr.log  log.idx  usage.jsonl  metrics.jsonl
 """
@@ -114,6 +114,11 @@ class Folder:
     def inputs(self) -> Path:
         """`$LAB_INPUT_PATH`: a link to each declared input."""
         return self.path / "inputs"
+
+    @property
+    def staged(self) -> Path:
+        """Copies of an earlier experiment's files, made before the first start."""
+        return self.path / "staged"
 
     @property
     def outputs(self) -> Path:

@@ -52,6 +52,11 @@ class Home:
         return self.root / "labs"
 
     @property
+    def trash(self) -> Path:
+        """Folders of deleted experiments, by lab and month as in `labs`."""
+        return self.root / "trash"
+
+    @property
     def store(self) -> Path:
         """Code and variables, by content."""
         return self.root / "store"
@@ -65,6 +70,11 @@ class Home:
     def env(self) -> Path:
         """Variables of open experiments, 0600."""
         return self.store / "env"
+
+    @property
+    def trees(self) -> Path:
+        """Code of sealed experiments, by tree; read-only, their `work/` folders have hard links to it."""
+        return self.store / "trees"
 
     @property
     def submitted(self) -> Path:

@@ -18,6 +18,7 @@ from labrun.core.ids import label_number
 from labrun.store.search import build_search, facets_of
 from labrun.store.sql import queries
 from labrun.store.sql.calls import explain, fetch
+from labrun.store.trash import Tombstone
 from labrun.wire.requests import Search
 from labrun.wire.responses import Experiment
 
@@ -26,7 +27,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 _SQL = queries("index.sql")
 _SHOWN = msgspec.json.Decoder(Experiment)
-_IDENTITY = (1818322537, 3)
+_TOMBSTONE = msgspec.json.Decoder(Tombstone)
+_IDENTITY = (1818322537, 4)
 _ABOVE_ALL = 2**62
 _DAMAGE = (
     apsw.CorruptError,
@@ -99,6 +101,35 @@ class Index:
         """Take an experiment out: it is open again."""
         if self.get(run_id) is not None:
             self._guard(lambda: fetch(self._db, _SQL["forget"], None, run_id), "writing the index")
+
+    def bury(self, tombstones: Sequence[Tombstone], *, consumed: Mapping[str, int]) -> None:
+        """Take what was deleted out of every list, or back in, and remember its last words; as `apply`."""
+
+        def change() -> None:
+            with self._db:
+                for line in tombstones:
+                    if line.did == "undeleted":
+                        fetch(self._db, _SQL["unbury"], line.run_id)
+                        continue
+                    number = label_number(line.experiment.label)
+                    fetch(self._db, _SQL["forget"], number, line.run_id)
+                    fetch(self._db, _SQL["bury"], line.run_id, number, line.experiment.lab, msgspec.json.encode(line))
+                for journal, size in consumed.items() if not self.is_partial else ():
+                    fetch(self._db, _SQL["set_consumed"], journal, size)
+
+        self._guard(change, "writing the index")
+
+    def tombstone(self, run_id: str) -> Tombstone | None:
+        """A deleted experiment by its run id."""
+        return next(map(_buried, self._rows("tombstone", run_id)), None)
+
+    def tombstone_by_label(self, number: int) -> Tombstone | None:
+        """A deleted experiment by its label number."""
+        return next(map(_buried, self._rows("tombstone_by_label", number)), None)
+
+    def tombstones(self, lab: str) -> list[Tombstone]:
+        """Every deleted experiment of a lab, purged ones too; in no order."""
+        return [_buried(row) for row in self._rows("tombstones", lab)]
 
     def consumed(self, journal: str) -> int:
         """Bytes of a journal folded in so far."""
@@ -216,6 +247,10 @@ class Index:
                 return work()
         except (apsw.Error, msgspec.DecodeError) as error:
             raise explain(error, self._path, doing, self._db) from error
+
+
+def _buried(row: tuple[Any, ...]) -> Tombstone:
+    return _TOMBSTONE.decode(row[0])
 
 
 def _connect_known(path: Path) -> apsw.Connection:

@@ -36,6 +36,7 @@ from labrun.store.chain import append_cancelled as append_cancelled
 from labrun.store.evidence import Code, Environment, Piece, Seal, Superseded, read_seal, weigh, write_seal
 from labrun.store.folder import Folder
 from labrun.store.metric_summary import summary_at_end
+from labrun.store.notes import read_told
 from labrun.store.submitted import read_environment
 from labrun.store.verify import Finding as Finding
 from labrun.store.verify import verify_chain as verify_chain
@@ -240,6 +241,7 @@ def write_views(
         at=at,
         metrics=metrics,
         environment=read_environment(folder),
+        said=read_told(folder.notes),
     )
     _replace(folder.readme, readme.render(facts))
     _replace(folder.manifest, manifest.render(facts))

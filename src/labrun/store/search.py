@@ -37,7 +37,7 @@ def facets_of(shown: Experiment) -> Iterator[str]:
 
 def words_of(shown: Experiment) -> set[str]:
     """The words people would look for, in lower case."""
-    texts = (shown.name, shown.note, shown.hypothesis, shown.group, *shown.tags, *shown.command[1:])
+    texts = (shown.name, shown.note, shown.hypothesis, shown.remarks, shown.group, *shown.tags, *shown.command[1:])
     found: dict[str, None] = {}
     for text in texts:
         for word in _WORD.findall((text or "").lower()):

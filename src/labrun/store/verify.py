@@ -11,6 +11,7 @@ from labrun.store.artifacts import located, written
 from labrun.store.chain import CHAIN, FIRST, ChainLine, digest_of, find_links, lines_of
 from labrun.store.evidence import Piece, Seal, read_seal, weigh
 from labrun.store.folder import CREATING, Folder
+from labrun.store.trash import Tombstone, last_words, place_in_trash
 from labrun.store.working import Entry, is_as_stored
 
 EntriesOf = Callable[[str], Mapping[str, Entry]]
@@ -61,6 +62,7 @@ def verify_chain(lab: Path) -> list[Finding]:
     """Check a lab's chain, and that every seal it names is there unaltered; hashes no other evidence."""
     path = lab / CHAIN
     findings: list[Finding] = []
+    deleted = last_words(lab)
     prev, seen = FIRST, set[tuple[str, int]]()
     for number, (text, line) in enumerate(lines_of(path), start=1):
         where = f"{path} line {number}"
@@ -73,7 +75,7 @@ def verify_chain(lab: Path) -> list[Finding]:
             if (line.run_id, line.attempt) in seen:
                 findings.append(Finding(where, f"{line.label} attempt {line.attempt} was sealed before"))
             seen.add((line.run_id, line.attempt))
-            findings += _against_line(lab, line)
+            findings += _against_line(lab, line, deleted.get(line.run_id))
         prev = digest_of(text)
     return findings
 
@@ -91,8 +93,12 @@ def _name(folder: Folder, attempt: int, name: str) -> str:
     return f"{folder.path}/attempts/{attempt}/{name}"
 
 
-def _against_line(lab: Path, line: ChainLine) -> Iterator[Finding]:
+def _against_line(lab: Path, line: ChainLine, tombstone: Tombstone | None) -> Iterator[Finding]:
     folder = Folder(lab.parent.parent / line.folder)
+    if tombstone is not None and tombstone.did == "purged":
+        return  # it is gone, and the lab's journal says who removed it
+    if tombstone is not None and tombstone.did == "deleted":
+        folder = Folder(place_in_trash(lab.parent.parent, line.folder))
     path = folder.attempt(line.attempt).seal
     piece = weigh(os.fspath(path))
     if piece is None:

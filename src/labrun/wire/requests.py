@@ -1,10 +1,11 @@
 """What clients send."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
+from labrun.core.narrative import Verdict
 from labrun.core.spec import Spec, TerminalSize
 
 
@@ -69,11 +70,68 @@ class Resume(Struct, frozen=True, omit_defaults=True):
     """The caller's environment now; that of the first attempt was deleted with its row."""
 
 
+class Rerun(Struct, frozen=True, omit_defaults=True):
+    """`POST …/{id}/rerun`: a new experiment from an old one, which becomes its parent.
+
+    The header `Idempotency-Key` makes a repeated request return the experiment of the first.
+    """
+
+    kind: Literal["resubmit", "requeue"]
+    """The same again, or with changes."""
+    arguments: tuple[str, ...] = ()
+    mode: Literal["append", "replace", "merge"] = "append"
+    """What becomes of the old arguments, see `core.arguments`."""
+    code: Literal["same", "now"] = "same"
+    """The code that was frozen then, or the source folder as it is now."""
+    staged: tuple[str, ...] = ()
+    """Files to copy, relative to the old experiment's folder; none: those it had itself."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Fields of a description to set; those that say which code runs, and where, cannot be."""
+    by: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
+    """The caller's environment now; that of the old experiment was deleted when it ended."""
+    is_dry: bool = False
+    """Only say what would be accepted."""
+
+
+class Delete(Struct, frozen=True, omit_defaults=True):
+    """`POST …/{id}/delete`, `…/undelete`: into the trash, and back."""
+
+    by: str = ""
+
+
+class Purge(Struct, frozen=True, omit_defaults=True):
+    """`POST /v1/labs/{lab}/purge`: remove what has been in the trash for long; what goes cannot come back."""
+
+    older_than_s: float
+    by: str = ""
+    is_dry: bool = False
+    """Only say what would go."""
+
+
 class Restore(Struct, frozen=True):
     """`POST …/{id}/restore`: write the frozen code into a folder."""
 
     destination: str
     """Absolute path of a folder that is empty or does not exist yet."""
+
+
+class Remark(Struct, frozen=True, omit_defaults=True):
+    """One thing that is said: a text is an annotation, with `field` an amendment; the rest is a conclusion."""
+
+    text: str | None = None
+    field: Literal["hypothesis", "context", "intent", "expected_outcome"] | None = None
+    verdict: Verdict | None = None
+    outcome: str | None = None
+    learnings: tuple[str, ...] = ()
+    next_steps: tuple[str, ...] = ()
+
+
+class Say(Struct, frozen=True):
+    """`POST …/{id}/notes`: durable when answered."""
+
+    author: str
+    remarks: tuple[Remark, ...]
 
 
 Comparison = Literal["<", "<=", ">", ">=", "="]

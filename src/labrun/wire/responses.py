@@ -1,15 +1,16 @@
 """What the server answers. A field that is not known yet is null; nothing is invented."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
 from labrun.core.changes import Change
 from labrun.core.events import Status, Step, StepStatus
 from labrun.core.failure import Failure
+from labrun.core.narrative import Told
 from labrun.core.resources import Request
-from labrun.core.spec import NotFrozen
+from labrun.core.spec import Narrative, NotFrozen, Staged
 from labrun.wire.metrics import MetricsView
 
 
@@ -71,12 +72,25 @@ class Experiment(Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     group: str | None = None
     hypothesis: str | None = None
+    peak_memory_bytes: int | None = None
+    """Most it had at once so far, while it runs."""
+    gpus: tuple[int, ...] = ()
+    """Assigned to its current attempt."""
+    verdict: str | None = None
+    """What it says about its hypothesis: validates, refutes, inconclusive, partial; said by people."""
+    remarks: str | None = None
+    """What people noted afterwards, the newest first, shortened."""
     parent: str | None = None
     """Run id of the experiment it follows from."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Last finite values of its first fifty metrics, once it is sealed."""
     hint: str | None = None
     """A ready command that mends what made it fail, when one is sure."""
+    deleted_at: datetime | None = None
+    """When it was deleted; its folder is in the trash, or gone."""
+    deleted_by: str | None = None
+    is_purged: bool = False
+    """Its folder is gone for good."""
     progress: ProgressView | None = None
     """Only while it runs, and only if its log ends in a progress bar."""
 
@@ -152,6 +166,10 @@ class ExperimentDetail(Struct, frozen=True, kw_only=True):
     """Which limits are enforced, and by what; the others are only counted."""
     timeout_s: float | None
     grace_s: float
+    narrative: Narrative = field(default_factory=Narrative)
+    """What was said before it ran; sealed."""
+    told: Told = field(default_factory=Told)
+    """What was said afterwards."""
     card: FailureCard | None = None
     """After a failure."""
     expected_outputs: tuple[str, ...] = ()
@@ -174,6 +192,41 @@ class Accepted(Struct, frozen=True):
     """The newest other experiment of the same definition."""
     is_reused: bool = False
     """`experiment` is an earlier one; nothing new was accepted."""
+
+
+class Rerunning(Struct, frozen=True):
+    """Answer to a rerun: what became of the command line, and the new experiment."""
+
+    label: str
+    """Of the old experiment."""
+    code: Literal["same", "now"]
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    """Placeholders of staged files are filled when it starts."""
+    staged: tuple[Staged, ...]
+    accepted: Accepted | None
+    """Null when only asked what would be."""
+    notices: tuple[str, ...] = ()
+
+
+class DescriptionView(Struct, frozen=True):
+    """`GET …/{id}/description`: an experiment as a person would write it."""
+
+    label: str
+    run_id: str
+    description: dict[str, Any]
+    """Fields of `wire.description`."""
+    notices: tuple[str, ...] = ()
+    """What no description can say."""
+
+
+class TrashView(Struct, frozen=True):
+    """What is in a lab's trash, or was removed from it."""
+
+    experiments: tuple[Experiment, ...]
+    """Last deleted first."""
+    size_bytes: int | None = None
+    """Space that a purge frees; null when it was not counted."""
 
 
 class Restored(Struct, frozen=True):

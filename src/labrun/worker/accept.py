@@ -46,17 +46,37 @@ async def accept(
         WorldError: The home did not take it; nothing was accepted.
     """
     spec = _ours(structs.replace(request.spec, lab=lab))
-    _check(spec, request.variables, parts)
-    if spec.metrics_from is not None:
-        reader_of(spec.metrics_from)
+    check(spec, request.variables, parts)
     spec = _with_parent(parts, spec)
     spec, notices = await asyncio.to_thread(take_in, parts, request, spec)
     if request.duplicates == "reuse" and (earlier := similar(parts, spec, is_usable=True)) is not None:
         return earlier, notices, True
-    variables = msgspec.json.encode(dict(sorted(request.variables.items()))) if request.variables else None
-    if variables is not None:
-        digest = hashlib.sha256(variables).hexdigest()
-        spec = structs.replace(spec, surroundings=structs.replace(spec.surroundings, variables=digest))
+    taken, more = await enter(parts, spec, request.variables, key, request)
+    return taken, [*notices, *more], False
+
+
+async def enter(
+    parts: Parts, spec: Spec, given: Mapping[str, str], key: str | None, request: object
+) -> tuple[OpenExperiment | Row, list[str]]:
+    """Put a complete spec in line, durably.
+
+    Args:
+        parts: The worker's world.
+        spec: Checked, with everything frozen.
+        given: Variables of the caller.
+        key: Idempotency key.
+        request: What the key stands for.
+
+    Returns:
+        The experiment (its last row when the key is an old one and it is over), and what should be said.
+
+    Raises:
+        KeyReused: The key came with another request.
+        WorldError: The home did not take it; nothing was accepted.
+    """
+    variables = msgspec.json.encode(dict(sorted(given.items()))) if given else None
+    digest = hashlib.sha256(variables).hexdigest() if variables is not None else None
+    spec = structs.replace(spec, surroundings=structs.replace(spec.surroundings, variables=digest))
     now = parts.clock.now()
     row, is_new = await parts.queue.put(
         NewRow(
@@ -70,13 +90,13 @@ async def accept(
     )
     known = parts.floor.get(row.run_id)
     if known is not None:
-        return known, notices, False
+        return known, []
     if not is_new:
-        return row, notices, False
+        return row, []
     experiment = OpenExperiment(row, story.open_story(accepted(row)))
     experiment.keep(accepted(row))
     parts.floor.add(experiment)
-    return experiment, [*notices, *_counted_only(parts, spec)], False
+    return experiment, _counted_only(parts, spec)
 
 
 def similar(
@@ -146,7 +166,8 @@ async def reopen(parts: Parts, told: Story, folder: Path, variables: Mapping[str
     experiment.journal = Journal(experiment.folder.events)
     experiment.take_over(told, experiment.journal.read(EVENT)[0])
     experiment.record(ResumeRequested(at=parts.clock.now(), attempt=attempt, by=by))
-    parts.floor.add(experiment)
+    async with parts.floor.sharing_lock:
+        parts.floor.add(experiment)
     parts.index.remove(told.run_id)  # it holds what is over
     return experiment
 
@@ -156,11 +177,23 @@ def _ours(spec: Spec) -> Spec:
     source = structs.replace(spec.source, tree=None, links=(), import_path=None, not_frozen=())
     surroundings = structs.replace(spec.surroundings, variables=None)
     return structs.replace(
-        spec, source=source, surroundings=surroundings, configs=(), inputs=(), submitted=None, definition=None
+        spec,
+        source=source,
+        surroundings=surroundings,
+        configs=(),
+        inputs=(),
+        staged=(),
+        submitted=None,
+        definition=None,
     )
 
 
-def _check(spec: Spec, variables: Mapping[str, str], parts: Parts) -> None:
+def check(spec: Spec, variables: Mapping[str, str], parts: Parts) -> None:
+    """Refuse a spec that cannot be run as it is.
+
+    Raises:
+        RequestError: Something is wrong with it.
+    """
     if spec.version > SPEC_VERSION:
         raise BadValue("spec version", spec.version, f"at most {SPEC_VERSION}, which this server knows")
     if not 1 <= spec.priority <= 10:
@@ -212,6 +245,8 @@ def _check(spec: Spec, variables: Mapping[str, str], parts: Parts) -> None:
     if spec.resources.gpu_count is not None and spec.resources.gpu_count < 0:
         raise BadValue("GPUs", spec.resources.gpu_count, "zero or more")
     check_possible(spec.resources, parts.capacity)
+    if spec.metrics_from is not None:
+        reader_of(spec.metrics_from)
 
 
 def check_variables(variables: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from labrun.core.events import CancelRequested
 from labrun.store.seal import CancelledWaiting, append_cancelled
 from labrun.worker.closing import drop
 from labrun.worker.floor import OpenExperiment
+from labrun.worker.narrate import recalled
 from labrun.worker.parts import Parts
 from labrun.worker.prepare import note_dispatch
 from labrun.worker.present import present
@@ -46,7 +47,7 @@ def finish_waiting(parts: Parts, experiment: OpenExperiment) -> None:
 
     One that has a folder, for it was resumed, needs the line too: by its length the index knows what it lacks.
     """
-    shown = present(parts, experiment, is_sealed=False)
+    shown = recalled(parts, present(parts, experiment, is_sealed=False))
     if experiment.journal is not None:
         experiment.write_down()
         experiment.journal.sync()

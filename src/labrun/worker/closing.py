@@ -9,8 +9,6 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec import structs
-
 from labrun.core.errors import HomeBusy, StoreDamaged
 from labrun.core.events import Checked
 from labrun.core.failure import Failure
@@ -21,14 +19,15 @@ from labrun.engines.protocol import ExitRecord
 from labrun.store.artifacts import scan
 from labrun.store.folder import Folder
 from labrun.store.seal import Sealed, SealJob, seal_batch
-from labrun.store.search import last_values
-from labrun.wire.responses import Artifact
+from labrun.wire.responses import Artifact, Experiment
 from labrun.worker.failing import judge_end
 from labrun.worker.floor import OpenExperiment
+from labrun.worker.narrate import catch_up, is_behind, listed
 from labrun.worker.parts import Parts
 from labrun.worker.patience import is_passing, told
 from labrun.worker.prepare import ensure_folder, variables_path
 from labrun.worker.present import present
+from labrun.worker.sharing import Sharing
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +38,9 @@ _LONGEST_PAUSE_S = 60.0
 class Closing:
     """The loop that seals. While one batch is written the next one gathers."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, sharing: Sharing) -> None:
         self._parts = parts
+        self._sharing = sharing
         self._not_before: dict[RunId, float] = {}
         """When to try again those whose folder could not be written."""
         self._pauses_s: dict[RunId, float] = {}
@@ -146,22 +146,26 @@ class Closing:
 
     async def _forget(self, ended: list[OpenExperiment], sealed: list[Sealed]) -> None:
         parts = self._parts
-        values = await asyncio.to_thread(lambda: [_last_values(experiment) for experiment in ended])
         shown = [present(parts, experiment, is_sealed=True) for experiment in ended]
         parts.index.apply(
-            [structs.replace(one, metrics=last) for one, last in zip(shown, values, strict=True)],
+            await asyncio.to_thread(lambda: list(map(_as_listed, ended, shown))),
             consumed={str(mark.chain): mark.chain_end for mark in sealed},
         )
         await parts.queue.remove([experiment.run_id for experiment in ended])
         for experiment in ended:
             parts.engine.forget(experiment.attempt)
             drop(parts, experiment.run_id)
+            self._sharing.note(experiment)
             self._pauses_s.pop(experiment.run_id, None)
             log.info("experiment sealed", extra={"run": experiment.attempt})
+        for experiment in ended:
+            if experiment.folder is not None and is_behind(experiment.folder):
+                await catch_up(parts, experiment.run_id)
 
 
-def _last_values(experiment: OpenExperiment) -> dict[str, float]:
-    return last_values(experiment.folder) if experiment.folder is not None else {}
+def _as_listed(experiment: OpenExperiment, shown: Experiment) -> Experiment:
+    """With what it measured and what people said of it, as lists find it."""
+    return listed(shown, experiment.folder) if experiment.folder is not None else shown
 
 
 class _Left(NamedTuple):

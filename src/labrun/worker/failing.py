@@ -70,7 +70,7 @@ def _unfrozen(spec: Spec, folder: Folder, text: str) -> dict[str, str]:
     if source.root is None or source.is_live:
         return {}
     root, work, found = Path(source.root), folder.work, dict[str, str]()
-    cwd = work if source.cwd_is_live else work / source.cwd
+    cwd = Path(source.cwd) if source.cwd_is_live else work / source.cwd
     for match in _PATHS.finditer(text):
         named = match.group(1) or match.group(2)
         try:
@@ -94,10 +94,24 @@ def _highest_missing(place: Path, work: Path) -> str:
 
 
 def _again_with(spec: Spec, places: list[str]) -> str:
-    links = " ".join(f"--link {shlex.quote(os.path.relpath(place, spec.source.cwd))}" for place in places)
-    target, argv = spec.target, spec.target.argv
+    """The same command with these places linked, beside those that were: `--link` is the whole answer, not one more."""
+    source, target, argv = spec.source, spec.target, spec.target.argv
+    root = Path(source.root or "/")
+    cwd = Path(source.cwd) if source.cwd_is_live else root / source.cwd
+    words = ["lab", "run"]
+    for place in [*(link.place for link in source.links), *places]:
+        words += ["--link", os.path.relpath(root / place, cwd)]
+    for config in spec.configs:
+        words += ["--config", _from(cwd, config.path, root)]
+    for data in spec.inputs:
+        words += ["--input", f"{data.name}={_from(cwd, data.path, root)}"]
     if target.kind == "program":
-        return f"lab run {links} -- {shlex.join(argv)}"
-    if target.kind == "module":
-        return f"lab run {links} -m {shlex.join(argv[2:])}"
-    return f"lab run {links} {shlex.join((target.name, *argv[2:]))}"
+        words += ["--", *argv]
+    else:
+        words += ["-m", *argv[2:]] if target.kind == "module" else [target.name, *argv[2:]]
+    return shlex.join(words)
+
+
+def _from(cwd: Path, path: str, root: Path) -> str:
+    """A path as somebody who stands there would type it."""
+    return os.path.relpath(path, cwd) if Path(path).is_relative_to(root) else path

@@ -4,6 +4,7 @@ The queue back end is the truth for what is open, the folder for what happened; 
 picture in one process, owned by one event loop. Sealed experiments leave it.
 """
 
+import asyncio
 import bisect
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -14,6 +15,7 @@ from labrun.core import lifecycle, story
 from labrun.core.commands import Command
 from labrun.core.events import Accepted, Damaged, Event, Status
 from labrun.core.ids import AttemptId, RunId, attempt_id
+from labrun.core.narrative import Told
 from labrun.core.schedule import Holding, Pending, order_key
 from labrun.core.story import Story
 from labrun.engines.protocol import ExitRecord
@@ -39,6 +41,8 @@ class OpenExperiment:
         """What the last attempt left behind; None until it was listed."""
         self.trouble: str | None = None
         """Why it cannot go on just now: a process SIGKILL does not remove, a disk that is full."""
+        self.said = Told()
+        """What people said of it."""
         self.is_stopping = False
         self.is_urgent = False
         """Cancel without grace."""
@@ -174,6 +178,10 @@ class Floor:
         self._variables: Counter[str] = Counter()
         self._defined: dict[str, set[int]] = {}
         """Label numbers by definition."""
+        self.sharing_lock = asyncio.Lock()
+        """Held while files of a sealed experiment become links: it must not be resumed in the middle of that."""
+        self.notes_lock = asyncio.Lock()
+        """One note after the other: a file has one writer."""
         self.bell = Bell()
         """Rings when anything was added, ended or dropped."""
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from msgspec import structs, to_builtins
 
+from labrun.capture.resolve import ChangedFields
 from labrun.capture.survey import survey
 from labrun.core.errors import BadValue, NotAllowedNow, NotFound
 from labrun.core.ids import RunId, attempt_id, label_number
+from labrun.core.narrative import Told
 from labrun.core.spec import Source
 from labrun.core.story import Story
 from labrun.store.folder import Folder
@@ -18,21 +20,24 @@ from labrun.store.queue.protocol import Row
 from labrun.store.remembered_links import remembered
 from labrun.store.seal import read_artifacts, seal_digests
 from labrun.wire.metrics import MetricPage, MetricsView
-from labrun.wire.requests import Cancel, Keys, Restore, Resume, Search, Submit
+from labrun.wire.requests import Cancel, Keys, Purge, Rerun, Restore, Resume, Say, Search, Submit
 from labrun.wire.responses import (
     Accepted,
     CapacityView,
+    DescriptionView,
     EventPage,
     Experiment,
     ExperimentDetail,
     ExperimentPage,
     FailureCard,
     LogHeader,
+    Rerunning,
     Restored,
     SurveyView,
+    TrashView,
     Typed,
 )
-from labrun.worker import accept, cancel, lookup
+from labrun.worker import accept, cancel, deleting, lookup, narrate, rerun
 from labrun.worker.changes import changes_since_success
 from labrun.worker.closing import Closing
 from labrun.worker.dispatch import Dispatcher
@@ -42,11 +47,12 @@ from labrun.worker.logs import FileWatch, LogQuery, LogReader
 from labrun.worker.metrics import MetricBook, MetricQuery
 from labrun.worker.parts import Parts
 from labrun.worker.patience import keep_going
-from labrun.worker.present import detail, detail_of_waiting, present
-from labrun.worker.progress import ProgressReader
+from labrun.worker.present import detail, detail_of_waiting, present, with_notes
+from labrun.worker.progress import ProgressReader, UsagePeaks
 from labrun.worker.recover import recover
 from labrun.worker.reindex import catch_up, rebuild
 from labrun.worker.restore import check_destination, restore
+from labrun.worker.sharing import Sharing
 from labrun.worker.watch import Watch
 
 _SHOWN_WAITING = 20
@@ -61,10 +67,12 @@ class Laboratory:
         self.parts = parts
         self._watch = Watch(parts)
         self._dispatcher = Dispatcher(parts, self._watch)
-        self._closing = Closing(parts)
+        self._sharing = Sharing(parts)
+        self._closing = Closing(parts, self._sharing)
         self._files = FileWatch()
         self._log_reader = LogReader(self._files)
         self._progress = ProgressReader()
+        self._peaks = UsagePeaks()
         self._metrics = MetricBook(self._files)
 
     async def open(self) -> None:
@@ -72,11 +80,13 @@ class Laboratory:
         self._files.open()
         catch_up(self.parts)
         await recover(self.parts, self._watch, self._dispatcher)
+        narrate.recall(self.parts)
         loops = {
             "dispatch": self._dispatcher.run,
             "changes": self._watch.follow_changes,
             "leases": self._watch.probe_leases,
             "closing": self._closing.run,
+            "sharing": self._sharing.run,
         }
         for name, loop in loops.items():
             keep_going(self.parts, name, loop)
@@ -131,14 +141,18 @@ class Laboratory:
         shown = self._show(found)
         if isinstance(found, OpenExperiment):
             told, folder, artifacts = found.story, found.folder, found.artifacts or ()
-        elif shown.folder is None:
-            return detail_of_waiting(shown)
+        elif (place := lookup.folder_of(self.parts, shown)) is None:
+            said = await asyncio.to_thread(narrate.told_of, self.parts.home, shown.run_id, None)
+            return structs.replace(detail_of_waiting(with_notes(shown, said)), told=said)
         else:
-            told, folder = lookup.read_story(shown), Folder(Path(shown.folder))
+            folder = Folder(place)
+            told = lookup.read_story(structs.replace(shown, folder=str(place)))
             artifacts = read_artifacts(folder)
         seals = seal_digests(folder) if folder is not None else {}
         card = await asyncio.to_thread(self._card, told, folder) if folder is not None else None
-        return structs.replace(detail(shown, told, artifacts, seals), metrics=metrics, card=card)
+        said = await asyncio.to_thread(narrate.told_of, self.parts.home, shown.run_id, folder)
+        whole = detail(with_notes(shown, said), told, artifacts, seals)
+        return structs.replace(whole, metrics=metrics, card=card, told=said)
 
     def _card(self, told: Story, folder: Folder) -> FailureCard | None:
         current = told.current
@@ -209,6 +223,17 @@ class Laboratory:
                 raise NotAllowedNow("type into", shown.label, "running without a terminal", "started by `lab run -i`")
         raise NotAllowedNow("type into", shown.label, shown.status, "running")
 
+    async def say(self, reference: str, lab: str, request: Say) -> Told:
+        """Note what somebody says of an experiment, in whatever state it is."""
+        return await narrate.say(self.parts, self.find(reference, lab), request)
+
+    async def notes(self, reference: str, lab: str) -> Told:
+        """Show what people said of an experiment."""
+        shown = self.show(reference, lab)
+        place = Path(shown.folder) if shown.folder is not None else lookup.folder_of(self.parts, shown)
+        folder = Folder(place) if place is not None else None
+        return await asyncio.to_thread(narrate.told_of, self.parts.home, shown.run_id, folder)
+
     async def resume(self, reference: str, lab: str, request: Resume) -> Experiment:
         """Let an ended experiment wait for its next attempt.
 
@@ -220,12 +245,64 @@ class Laboratory:
             await self._wait_sealed(found)
             found = self.find(reference, lab)
         shown = self._show(found)
+        rerun.check_there(shown, "resume")
         is_ended = isinstance(found, Experiment) and shown.status in ("failed", "cancelled")
         if not is_ended or shown.folder is None:
             raise NotAllowedNow("resume", shown.label, shown.status, "failed or cancelled after it had started")
         told = lookup.read_story(shown)
         opened = await accept.reopen(self.parts, told, Path(shown.folder), request.variables, request.by)
         return self._show(opened)
+
+    async def rerun(
+        self, reference: str, lab: str, request: Rerun, changed: ChangedFields, key: str | None
+    ) -> Rerunning:
+        """Make a new experiment from an old one, or only say what it would be."""
+        planned = await rerun.plan(self.parts, self.find(reference, lab), request, changed)
+        origin, accepted = planned.origin, None
+        if not request.is_dry:
+            taken, notices = await rerun.submit(self.parts, planned, request, changed, key)
+            shown = self._of_old_row(taken) if isinstance(taken, Row) else self._show(taken)
+            accepted = Accepted(shown, tuple(notices))
+        return Rerunning(
+            label=origin.label,
+            code="now" if planned.is_fresh else "same",
+            before=origin.spec.target.argv,
+            after=planned.spec.target.argv,
+            staged=planned.spec.staged,
+            accepted=accepted,
+            notices=tuple(planned.notices) if accepted is None else (),
+        )
+
+    async def description(self, reference: str, lab: str) -> DescriptionView:
+        """Write an experiment as a person would."""
+        return rerun.described(self.find(reference, lab))
+
+    async def delete(self, reference: str, lab: str, by: str) -> Experiment:
+        """Move an experiment that is over to the trash; durable when this returns.
+
+        Raises:
+            NotAllowedNow: It is open, or deleted already.
+        """
+        found = self.find(reference, lab)
+        if isinstance(found, OpenExperiment) and found.is_over:
+            await self._wait_sealed(found)
+            found = self.find(reference, lab)
+        if isinstance(found, OpenExperiment):
+            shown = self._show(found)
+            raise NotAllowedNow("delete", shown.label, shown.status, f"over; `lab cancel {shown.label}` stops it")
+        return deleting.delete(self.parts, found, by)
+
+    async def undelete(self, reference: str, lab: str, by: str) -> Experiment:
+        """Bring a deleted experiment back."""
+        return deleting.undelete(self.parts, self.show(reference, lab), by)
+
+    def trash(self, lab: str) -> TrashView:
+        """Show what can be brought back."""
+        return deleting.trash(self.parts, lab)
+
+    async def purge(self, lab: str, request: Purge) -> TrashView:
+        """Remove for good what was deleted long ago."""
+        return await deleting.purge(self.parts, lab, request.older_than_s, request.by, is_dry=request.is_dry)
 
     async def restore(self, reference: str, lab: str, request: Restore) -> Restored:
         """Write an experiment's frozen code into a folder that is empty or new.
@@ -277,7 +354,11 @@ class Laboratory:
     def status(self, lab: str) -> tuple[list[Experiment], list[Experiment], list[Experiment]]:
         """Show what runs, the head of what waits, and what ended last, of one lab."""
         floor = self.parts.floor
-        running = [self._show(experiment) for experiment in floor.live() if experiment.row.spec.lab == lab]
+        running = [
+            self._peaks.shown(experiment, self._show(experiment))
+            for experiment in floor.live()
+            if experiment.row.spec.lab == lab
+        ]
         waiting = [e for e in itertools.islice(floor.waiting(), 1000) if e.row.spec.lab == lab][:_SHOWN_WAITING]
         over = [self._show(experiment) for experiment in floor.over() if experiment.row.spec.lab == lab]
         sealed = self.parts.index.page(lab, limit=_SHOWN_ENDED)

@@ -13,6 +13,7 @@ from labrun.core.story import Story
 from labrun.store.folder import Folder
 from labrun.store.journal import Journal
 from labrun.store.search import matches
+from labrun.store.trash import Tombstone, in_trash
 from labrun.wire.requests import Search
 from labrun.wire.responses import Experiment
 from labrun.worker.floor import OpenExperiment
@@ -26,7 +27,8 @@ _MATCH_LIMIT = 50
 def find(parts: Parts, reference: str, lab: str) -> OpenExperiment | Experiment:
     """Resolve a label, run id, unique prefix, name, path, `latest` or `latest~2`.
 
-    Labels, ids and paths are looked up in the whole home; names and `latest` in the lab.
+    Labels, ids and paths are looked up in the whole home; names and `latest` in the lab. What was deleted
+    is found by label and run id alone, see `Experiment.deleted_at`.
 
     Raises:
         NotFound: Nothing answers to it.
@@ -39,10 +41,12 @@ def find(parts: Parts, reference: str, lab: str) -> OpenExperiment | Experiment:
 def _find(parts: Parts, reference: str, lab: str) -> OpenExperiment | Experiment:
     if match := _LATEST.fullmatch(reference):
         return _latest(parts, reference, lab, int(match.group(1) or 0))
-    if (number := label_number(reference)) is not None and (one := _by_label(parts, number)) is not None:
-        return one
+    if (number := label_number(reference)) is not None:
+        one = _by_label(parts, number) or _shown(parts.index.tombstone_by_label(number))
+        if one is not None:
+            return one
     if is_run_id(reference):
-        ended = parts.floor.get(reference) or parts.index.get(reference)
+        ended = parts.floor.get(reference) or parts.index.get(reference) or _shown(parts.index.tombstone(reference))
         if ended is not None:
             return ended
     if "/" in reference:
@@ -53,6 +57,10 @@ def _find(parts: Parts, reference: str, lab: str) -> OpenExperiment | Experiment
     if len(matches) > 1:
         raise AmbiguousReference(reference, list(matches))
     return next(iter(matches.values()))
+
+
+def _shown(tombstone: Tombstone | None) -> Experiment | None:
+    return tombstone.shown if tombstone is not None else None
 
 
 def _by_label(parts: Parts, number: int) -> OpenExperiment | Experiment | None:
@@ -101,13 +109,30 @@ def _by_prefix_or_name(parts: Parts, reference: str, lab: str) -> dict[str, Open
     return matches
 
 
+def folder_of(parts: Parts, ended: Experiment) -> Path | None:
+    """Where an ended experiment's folder lies, in the trash too; None when there is none."""
+    if ended.deleted_at is None:
+        return Path(ended.folder) if ended.folder is not None else None
+    buried = parts.index.tombstone(ended.run_id)
+    return in_trash(parts.home, buried) if buried is not None else None
+
+
 def read_story(experiment: Experiment) -> Story:
     """Read an ended experiment's story from its folder.
 
     Raises:
         StoreDamaged: The folder's journal cannot be read as a whole.
     """
-    path = Folder(Path(experiment.folder or "")).events
+    return story_of(Folder(Path(experiment.folder or "")))
+
+
+def story_of(folder: Folder) -> Story:
+    """Read the story an experiment's folder tells.
+
+    Raises:
+        StoreDamaged: Its journal cannot be read as a whole.
+    """
+    path = folder.events
     try:
         events, damage = Journal(path).read(EVENT)
     except OSError as error:

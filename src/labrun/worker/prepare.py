@@ -1,9 +1,11 @@
 """From a claimed row to an attempt that can be launched: order, folder, code, variables."""
 
 import asyncio
+import errno
 import hashlib
 import os
 import secrets
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,11 +14,15 @@ from msgspec import structs, to_builtins
 from labrun.core.errors import StoreDamaged
 from labrun.core.events import Cloned, Dispatched
 from labrun.core.ids import attempt_id, folder_name
+from labrun.core.rerun import fill
 from labrun.core.spec import Spec
 from labrun.engines.protocol import LaunchOrder
 from labrun.store.folder import Folder
 from labrun.store.journal import Journal
+from labrun.store.notes import move_into
+from labrun.store.objects import sync
 from labrun.store.queue.protocol import Row
+from labrun.worker import staging
 from labrun.worker.floor import OpenExperiment, claimed_folder
 from labrun.worker.parts import Parts
 from labrun.worker.patience import is_any, patiently
@@ -58,12 +64,12 @@ def build_order(parts: Parts, row: Row, folder: str, key: str, gpus: tuple[int, 
         # the copy of the code lies below the home: git must not climb out of it into a surrounding repository
         "GIT_CEILING_DIRECTORIES": str(here),
     }
-    if spec.resources.gpu_count is not None:
+    if spec.resources.gpu_count is not None or spec.resources.gpus_needed:
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
     digest = spec.surroundings.variables
     return LaunchOrder(
         attempt_id=attempt_id(row.run_id, row.attempt),
-        argv=_argv(spec, work),
+        argv=fill(_argv(spec, work), {file.name: str(here / "staged" / file.name) for file in spec.staged}),
         cwd=spec.source.cwd if spec.source.cwd_is_live else str(work / spec.source.cwd),
         variables_file=str(variables_path(parts, digest)) if digest else None,
         variables=variables,
@@ -160,6 +166,7 @@ def ensure_folder(parts: Parts, experiment: OpenExperiment) -> None:
         experiment.folder = Folder(claimed_folder(row, parts.home.root))
         experiment.folder.create()
         experiment.journal = Journal(experiment.folder.events)
+    move_into(parts.home, row.run_id, experiment.folder)
     experiment.folder.attempt(row.attempt).create()  # with empty logs, so that followers can watch them
     experiment.write_down()
 
@@ -187,6 +194,9 @@ async def _clone(parts: Parts, experiment: OpenExperiment) -> None:
     tree = row.spec.source.tree
     source = row.spec.source
     await asyncio.to_thread(_lay_out_submitted, parts, row.spec, folder)
+    if row.spec.staged:
+        sources = staging.originals(parts, row.spec)
+        await asyncio.to_thread(staging.lay_out, sources, row.spec, folder, row.attempt)
     if tree is None or source.is_live:
         skipped = {
             "cloning": "--live: it runs in the source folder" if source.is_live else "no code was frozen",
@@ -226,7 +236,21 @@ def _link_tree(shared: Path, place: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for name in names:
             with suppress(FileExistsError):
-                (target / name).hardlink_to(Path(here, name))
+                _share(Path(here, name), target / name)
+
+
+def _share(shared: Path, place: Path) -> None:
+    try:
+        place.hardlink_to(shared)
+    except OSError as error:
+        if error.errno not in (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.ENOTSUP):
+            raise
+        # as many names as the file system allows (65,000 on ext4), or links it does not allow at all
+        copy = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+        shutil.copyfile(shared, copy)
+        copy.chmod(0o444)
+        sync(copy)
+        copy.rename(place)
 
 
 def _link(place: Path, target: str) -> None:

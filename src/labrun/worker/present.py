@@ -1,14 +1,19 @@
 """Show an experiment's story in the shape of the API."""
 
+from msgspec import structs
+
 from labrun.core import lifecycle, story
 from labrun.core.endings import describe, exit_code_of
 from labrun.core.events import STEPS, Step, StepStatus
+from labrun.core.narrative import Told
 from labrun.core.story import AttemptStory, Story
 from labrun.wire.responses import Artifact, AttemptView, Experiment, ExperimentDetail, StepView
 from labrun.worker.floor import OpenExperiment
 from labrun.worker.parts import Parts
 
 SHOWN_ARTIFACTS = 1000
+_REMARK_CHARS = 1000
+_NOTHING = Told()
 
 
 def kind_of(ending: object) -> str:
@@ -51,6 +56,7 @@ def view(
         definition=spec.definition,
         tags=spec.narrative.tags,
         group=spec.narrative.experiment_group,
+        gpus=current.gpus if current is not None and is_begun else (),
         hypothesis=spec.narrative.hypothesis,
         parent=spec.narrative.parent_run,
         hint=current.hint if current is not None else None,
@@ -66,7 +72,16 @@ def present(
     if reason is None and position is not None:
         reason = head_reason if position == 1 else f"{position - 1} ahead of it in the queue"
     folder = str(experiment.folder.path) if experiment.folder is not None else None
-    return view(experiment.story, folder=folder, reason=reason, position=position, is_sealed=is_sealed)
+    shown = view(experiment.story, folder=folder, reason=reason, position=position, is_sealed=is_sealed)
+    return with_notes(shown, experiment.said)
+
+
+def with_notes(shown: Experiment, told: Told) -> Experiment:
+    """The experiment as lists show it, with what people said."""
+    if told == _NOTHING:
+        return shown
+    remarks = " / ".join(note.text for note in reversed(told.annotations)) or None
+    return structs.replace(shown, verdict=told.verdict, remarks=remarks[:_REMARK_CHARS] if remarks else None)
 
 
 def detail(shown: Experiment, told: Story, artifacts: tuple[Artifact, ...], seals: dict[int, str]) -> ExperimentDetail:
@@ -94,6 +109,7 @@ def detail(shown: Experiment, told: Story, artifacts: tuple[Artifact, ...], seal
         enforced=current.enforced if current else {},
         timeout_s=spec.timeout_s,
         grace_s=spec.grace_s,
+        narrative=spec.narrative,
         has_terminal=spec.stdin == "terminal",
         expected_outputs=spec.expected_outputs,
         missing_outputs=current.missing_outputs if current is not None else (),
@@ -102,15 +118,15 @@ def detail(shown: Experiment, told: Story, artifacts: tuple[Artifact, ...], seal
 
 
 def detail_of_waiting(shown: Experiment) -> ExperimentDetail:
-    """Show an experiment that was cancelled while it waited: there is no folder, and nothing ran."""
+    """Show an experiment without a folder: it was cancelled while it waited, or purged."""
     return ExperimentDetail(
         experiment=shown,
-        steps=(StepView("waiting", "cancelled", shown.queued_at, shown.ended_at, None),),
+        steps=(StepView("waiting", "cancelled", shown.queued_at, shown.ended_at, None),) if not shown.is_purged else (),
         attempts=(),
         artifacts=(),
         artifact_count=0,
         artifact_bytes=0,
-        tree=None,
+        tree=shown.tree,
         source_root=None,
         interpreter=None,
         cwd=".",

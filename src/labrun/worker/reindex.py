@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
-
-from msgspec import structs
 
 from labrun.core import story
 from labrun.core.errors import LabError
@@ -15,8 +14,9 @@ from labrun.core.events import EVENT
 from labrun.store.folder import Folder
 from labrun.store.journal import Journal
 from labrun.store.seal import CancelledWaiting, ChainLine
-from labrun.store.search import last_values
+from labrun.store.trash import DELETED, Tombstone, carry_out, last_words
 from labrun.wire.responses import Experiment
+from labrun.worker.narrate import listed, recalled
 from labrun.worker.parts import Parts
 from labrun.worker.present import view
 
@@ -34,8 +34,10 @@ def catch_up(parts: Parts) -> int:
     """
     added = 0
     for lab in _labs(parts):
-        added += _fold_in(parts, lab / "chain.jsonl", ChainLine, lambda line: _of_folder(parts.home.root / line.folder))
+        deleted = last_words(lab) if parts.index.is_fresh else {}
+        added += _fold_in(parts, lab / "chain.jsonl", ChainLine, partial(_of_link, parts, deleted))
         added += _fold_in(parts, lab / "cancelled.jsonl", CancelledWaiting, lambda line: _of_line(parts, line))
+        _fold_deleted(parts, lab)
     if added:
         log.info("index caught up", extra={"count": added})
     return added
@@ -51,6 +53,36 @@ def _fold_in(parts: Parts, journal: Path, kind: type[T], show: Callable[[T], Exp
     return len(found)
 
 
+def _of_link(parts: Parts, deleted: Mapping[str, Tombstone], line: ChainLine) -> Experiment | None:
+    """Show what was sealed, unless it was deleted since."""
+    words = deleted.get(line.run_id)
+    return _of_folder(parts.home.root / line.folder) if words is None or words.did == "undeleted" else None
+
+
+def _fold_deleted(parts: Parts, lab: Path) -> None:
+    """Finish what a crash left half-deleted, and take it out of the index."""
+    journal = lab / DELETED
+    start = parts.index.consumed(str(journal))
+    if not journal.exists() or journal.stat().st_size <= start:
+        return
+    lines, _, end = Journal(journal).read_from(start, Tombstone)
+    last = list({line.run_id: line for line in lines}.values())
+    for line in last:
+        try:
+            carry_out(parts.home, line)
+        except OSError as error:
+            parts.notices.append(f"{line.experiment.label} is {line.did}, but its folder could not be moved: {error}")
+    back = [line for line in last if line.did == "undeleted" and parts.floor.get(line.run_id) is None]
+    shown = [found for line in back if (found := of_undeleted(parts, line)) is not None]
+    parts.index.apply(shown, consumed={})
+    parts.index.bury(last, consumed={str(journal): end})
+
+
+def of_undeleted(parts: Parts, line: Tombstone) -> Experiment | None:
+    """Show an experiment that is back."""
+    return _of_folder(parts.home.root / line.folder) if line.folder is not None else recalled(parts, line.experiment)
+
+
 async def rebuild(parts: Parts) -> int:
     """Throw the index away and read every folder; what is open stays on the floor."""
     ends = {str(path): path.stat().st_size for lab in _labs(parts) for path in lab.glob("*.jsonl")}
@@ -63,6 +95,10 @@ async def rebuild(parts: Parts) -> int:
         kept = [shown for shown in kept if parts.index.get(shown.run_id) is None]
         parts.index.apply(kept, consumed={})
         count += len(kept)
+    for lab in _labs(parts):
+        buried = [line for line in last_words(lab).values() if line.did != "undeleted"]
+        count -= sum(parts.index.get(line.run_id) is not None for line in buried)
+        parts.index.bury(buried, consumed={})
     parts.index.apply([], consumed=ends)
     return count
 
@@ -81,14 +117,14 @@ def _walk(parts: Parts) -> Iterator[Experiment]:
                 continue
             line = cancelled.pop(shown.run_id, None)
             # cancelled while it waited to be resumed: its journal may have lost that, its line was synced
-            yield line if line is not None and line.attempt >= shown.attempt else shown
-        yield from cancelled.values()
+            yield recalled(parts, line) if line is not None and line.attempt >= shown.attempt else shown
+        yield from (recalled(parts, line) for line in cancelled.values())
 
 
 def _of_line(parts: Parts, line: CancelledWaiting) -> Experiment | None:
     """Show what was cancelled, unless it has been resumed and ended again since."""
     known = parts.index.get(line.run_id)
-    return None if known is not None and known.attempt > line.experiment.attempt else line.experiment
+    return None if known is not None and known.attempt > line.experiment.attempt else recalled(parts, line.experiment)
 
 
 def _of_folder(path: Path) -> Experiment | None:
@@ -103,4 +139,4 @@ def _of_folder(path: Path) -> Experiment | None:
     if damage is not None:
         log.warning("journal is damaged", extra={"folder": str(path), "why": str(damage)})
     is_sealed = folder.attempt(told.state.attempt).seal.exists()
-    return structs.replace(view(told, folder=str(path), is_sealed=is_sealed), metrics=last_values(folder))
+    return listed(view(told, folder=str(path), is_sealed=is_sealed), folder)

@@ -21,7 +21,8 @@ from labrun.capture.listing import Listing, list_code
 from labrun.capture.live import describe_live
 from labrun.core.definition import definition_of
 from labrun.core.errors import BadValue, CodeUnreadable, NoSuchScript, TooBig
-from labrun.core.spec import ConfigFile, Link, NotFrozen, Source, Spec
+from labrun.core.faults import INPUT_NAME, doubled_input, is_input_name
+from labrun.core.spec import ConfigFile, Input, Link, NotFrozen, Source, Spec
 from labrun.store.objects import sync
 from labrun.store.remembered_links import remember, remembered
 from labrun.wire.requests import Submit
@@ -46,12 +47,12 @@ def take_in(parts: Parts, request: Submit, spec: Spec) -> tuple[Spec, list[str]]
         notices.append(f"{said}; pass it in a variable")
     captured = _capture(parts, request.variables, spec, files)
     submitted = dict(captured.files)
-    configs = tuple(_take_config(path, submitted) for path in request.configs)
+    configs = tuple(take_config(path, submitted) for path in request.configs)
     stdin_sha256 = None
     if spec.stdin == "spooled":
         submitted[STDIN_PLACE] = request.stdin or b""
         stdin_sha256 = hashlib.sha256(request.stdin or b"").hexdigest()
-    inputs = tuple(parts.data.hash(name, Path(path)) for name, path in sorted(request.inputs.items()))
+    inputs = hash_inputs(parts, request.inputs)
     spec = structs.replace(spec, configs=configs, inputs=inputs, submitted=parts.code.store_files(submitted))
     return structs.replace(spec, definition=definition_of(spec, stdin_sha256)), [*notices, *captured.notices]
 
@@ -112,17 +113,33 @@ def _links(parts: Parts, request: Submit, source: Source) -> tuple[Link, ...]:
         places = tuple(
             place for place in remembered(parts.home.links, root) or () if os.path.lexists(f"{root}/{place}")
         )
-    elif places is not None and request.remember_links:
-        remember(parts.home.links, root, places)
-    found = []
+    found = dict[str, Link]()
     for place in places or ():
         names = Path(place).parts
         if not names or Path(place).is_absolute() or ".." in names or names[0] == ".git":
             raise BadValue("link", place, "a place below the source folder")
         if not os.path.lexists(f"{root}/{place}"):
             raise BadValue("link", place, f"a file or folder that is there, below {root}")
-        found.append(Link(os.path.normpath(place), f"{root}/{os.path.normpath(place)}"))
-    return tuple(found)
+        whole = os.path.normpath(place)
+        found[whole] = Link(whole, f"{root}/{whole}")
+    if request.links is not None and request.remember_links:
+        remember(parts.home.links, root, tuple(found))
+    # what lies below another link is there with it; made first, it would stand in that one's place
+    return tuple(
+        link for place, link in found.items() if not any(str(parent) in found for parent in Path(place).parents)
+    )
+
+
+def hash_inputs(parts: Parts, given: Mapping[str, str]) -> tuple[Input, ...]:
+    """Check declared data as the command line does, and hash them."""
+    for name, path in given.items():
+        if not is_input_name(name):
+            raise BadValue("input", name, INPUT_NAME)
+        if not Path(path).is_absolute():
+            raise BadValue("input", path, "an absolute path")
+    if twins := doubled_input(given):
+        raise BadValue("input", twins[1], f"a name that differs from `{twins[0]}` by more than case")
+    return tuple(parts.data.hash(name, Path(path)) for name, path in sorted(given.items()))
 
 
 def _left_out(listing: Listing) -> list[str]:
@@ -162,7 +179,7 @@ def _capture(parts: Parts, variables: Mapping[str, str], spec: Spec, files: tupl
     )
 
 
-def _take_config(path: str, submitted: dict[str, bytes]) -> ConfigFile:
+def take_config(path: str, submitted: dict[str, bytes]) -> ConfigFile:
     """Copy one configuration file; two of the same name get numbers."""
     file = Path(path)
     if not file.is_absolute():

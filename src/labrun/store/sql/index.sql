@@ -1,8 +1,8 @@
 -- name: schema
--- Version 3 of a cache: another version, or damage, and the file is made anew. `application_id` is "labi".
+-- Version 4 of a cache: another version, or damage, and the file is made anew. `application_id` is "labi".
 -- `shown` is the whole experiment as JSON, the columns before it are taken from it; `folded` is the name in lower case.
 PRAGMA application_id = 1818322537;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 CREATE TABLE experiments (
     label_number INTEGER PRIMARY KEY,
     run_id TEXT NOT NULL UNIQUE,
@@ -41,6 +41,10 @@ END;
 CREATE TRIGGER count_out AFTER DELETE ON experiments BEGIN
     UPDATE counts SET number = number - 1 WHERE lab = old.lab AND status = old.status;
 END;
+-- What was deleted: found by label and run id alone. `line` is the last one about it in the lab's deleted.jsonl.
+CREATE TABLE tombstones (run_id TEXT PRIMARY KEY, label_number INTEGER NOT NULL, lab TEXT NOT NULL, line BLOB NOT NULL)
+    STRICT, WITHOUT ROWID;
+CREATE INDEX tombstones_by_label ON tombstones (label_number);
 CREATE TABLE consumed (journal TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
 -- name: forget
@@ -120,4 +124,25 @@ SELECT coalesce(sum(number), 0) FROM counts;
 
 -- name: high_water
 -- The highest label number seen.
-SELECT coalesce(max(label_number), 0) FROM experiments;
+SELECT max((SELECT coalesce(max(label_number), 0) FROM experiments),
+           (SELECT coalesce(max(label_number), 0) FROM tombstones));
+
+-- name: bury
+-- One deleted experiment.
+INSERT OR REPLACE INTO tombstones (run_id, label_number, lab, line) VALUES (?, ?, ?, ?);
+
+-- name: unbury
+-- It is back.
+DELETE FROM tombstones WHERE run_id = ?;
+
+-- name: tombstone
+-- One deleted experiment by its identity.
+SELECT line FROM tombstones WHERE run_id = ?;
+
+-- name: tombstone_by_label
+-- By label number.
+SELECT line FROM tombstones WHERE label_number = ?;
+
+-- name: tombstones
+-- All of a lab.
+SELECT line FROM tombstones WHERE lab = ?;

@@ -10,6 +10,7 @@ from msgspec import Struct
 from labrun.core import lifecycle
 from labrun.core.environment import Environment
 from labrun.core.events import Status
+from labrun.core.narrative import Told
 from labrun.core.story import Story
 from labrun.wire.metrics import MetricsView
 from labrun.wire.responses import Artifact
@@ -26,6 +27,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     """When the artifacts were listed."""
     environment: Environment | None = None
     """What it ran in, from `submitted/environment.json`; None where it was not captured."""
+    said: Told = Told()
+    """What people said afterwards."""
     metrics: MetricsView | None = None
     """What the last attempt measured; None when nothing."""
 

@@ -12,6 +12,7 @@ from msgspec import structs, to_builtins
 from labrun.core import lifecycle, story
 from labrun.core.endings import Ending, describe, exit_code_of, failure_mode_of
 from labrun.core.events import STEPS
+from labrun.core.narrative import Told
 from labrun.core.spec import Input, Narrative
 from labrun.core.story import AttemptStory
 from labrun.store.metric_summary import SHOWN_SERIES
@@ -54,11 +55,14 @@ def build(facts: Facts) -> dict[str, Any]:
         "seed": spec.seed,
         "is_seed_drawn": spec.is_seed_drawn,
         "pod": spec.pod,
-        "narrative": _narrative(spec.narrative),
-        "annotations": [],
+        "narrative": _narrative(spec.narrative, facts.said),
+        "annotations": [
+            {"timestamp": note.at, "author": note.author, "note": note.text} for note in facts.said.annotations
+        ],
         "environment": _environment(facts),
         "datasets": [_dataset(data) for data in spec.inputs],
         "configs": [to_builtins(config) for config in spec.configs],
+        "staged": [to_builtins(file) for file in spec.staged],
         "resources": _resources(facts),
         "metrics": {one.name: one.last for one in facts.metrics.series} if facts.metrics else {},
         "metric_summaries": _summaries(facts),
@@ -124,8 +128,8 @@ def _environment(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _narrative(told: Narrative) -> dict[str, Any]:
-    """What was said before it ran; what is said afterwards stands in `notes.jsonl`."""
+def _narrative(told: Narrative, said: Told) -> dict[str, Any]:
+    """What was said before it ran, as it is sealed; then what was said afterwards, from `notes.jsonl`."""
     return {
         "hypothesis": told.hypothesis,
         "context": told.context,
@@ -134,6 +138,14 @@ def _narrative(told: Narrative) -> dict[str, Any]:
         "parent_run": told.parent_run,
         "experiment_group": told.experiment_group,
         "tags": told.tags,
+        "outcome": said.outcome,
+        "learnings": said.learnings,
+        "next_steps": said.next_steps,
+        "validation_status": said.verdict,
+        "amendments": [
+            {"field": later.field, "text": later.text, "author": later.author, "timestamp": later.at}
+            for later in said.amendments
+        ],
     }
 
 

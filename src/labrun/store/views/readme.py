@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from labrun.core.endings import describe
+from labrun.core.narrative import Told
+from labrun.core.spec import Spec
 from labrun.core.story import AttemptStory, ended_at
 from labrun.core.units import show_size
 from labrun.store.views.facts import Facts, command_line, duration, moment, visible
@@ -14,7 +16,7 @@ _AGAIN = "/tmp/again"
 def render(facts: Facts) -> bytes:
     """Write the README: plain text that happens to be Markdown, UTF-8, control characters made visible."""
     lines = [*_head(facts), *_why(facts), *_what_ran(facts), *_failed(facts)]
-    lines += [*_attempts(facts), *_where(facts), *_again(facts)]
+    lines += [*_said(facts), *_attempts(facts), *_where(facts), *_again(facts)]
     return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
 
 
@@ -46,7 +48,44 @@ def _why(facts: Facts) -> Iterator[str]:
     if any(said.values()):
         yield "## Why"
         yield ""
-        yield from (f"- {name}: {visible(text)}" for name, text in said.items() if text)
+        for name, text in said.items():
+            if text:
+                yield from _item(f"{name}: {text}")
+        yield ""
+
+
+def _item(text: str) -> Iterator[str]:
+    """One item of a list; further lines of its text stay below the first."""
+    first, *rest = (line for line in text.splitlines() if line.strip())
+    yield f"- {visible(first)}"
+    yield from (f"  {visible(line)}" for line in rest)
+
+
+def _said(facts: Facts) -> Iterator[str]:
+    """What people said afterwards."""
+    said = facts.said
+    if said.verdict or said.outcome or said.learnings or said.next_steps:
+        yield "## What it showed"
+        yield ""
+        if said.verdict:
+            yield f"- Verdict: {said.verdict}."
+        if said.outcome:
+            yield from _item(f"Outcome: {said.outcome}")
+        for text in said.learnings:
+            yield from _item(f"Learned: {text}")
+        for text in said.next_steps:
+            yield from _item(f"Next: {text}")
+        yield ""
+    if said.annotations or said.amendments or said.unreadable:
+        yield "## Notes"
+        yield ""
+        for later in said.amendments:
+            name = later.field.replace("_", " ")
+            yield from _item(f"{moment(later.at)}, {later.author}, {name} amended: {later.text}")
+        for note in said.annotations:
+            yield from _item(f"{moment(note.at)}, {note.author}: {note.text}")
+        if said.unreadable:
+            yield f"- Lines of `notes.jsonl` that are torn or altered: {said.unreadable}."
         yield ""
 
 
@@ -93,7 +132,11 @@ def _what_ran(facts: Facts) -> Iterator[str]:
     yield f"- Queued {moment(told.queued_at)}{who}{where}; run id {told.run_id}."
     if current is not None:
         yield f"- Started {moment(current.started_at)}, ended {moment(ended_at(told))}."
-    if told.tree is not None:
+    if source.is_live:
+        yield f"- Code: it ran live in `{visible(source.root or source.cwd)}`, not in a frozen copy."
+        if told.tree is not None:
+            yield f"  What lay there when it was queued: git tree {told.tree}."
+    elif told.tree is not None:
         count = _files(told.file_count) if told.file_count else "files"
         yield f"- Code: {count} of `{visible(source.root or '?')}`, frozen when it was queued; git tree {told.tree}."
     else:
@@ -115,13 +158,18 @@ def _surroundings(facts: Facts) -> Iterator[str]:
         yield f"- Commit {code.commit}{f' on {visible(code.branch)}' if code.branch else ''}{state}."
     if spec.interpreter:
         version = (
-            f" {python.version}, {len(found.packages)} packages in `submitted/packages.txt`" if python and found else ""
+            f" {python.version}, {_count(len(found.packages), 'package')} in `submitted/packages.txt`"
+            if python and found
+            else ""
         )
         yield f"- Python{version}: `{visible(spec.interpreter)}`."
     if spec.seed is not None:
         yield f"- Seed: {spec.seed}{', drawn at submit' if spec.is_seed_drawn else ''}."
     for config in spec.configs:
         yield f"- Configuration `{visible(config.path)}`: `{config.place}`, SHA-256 {config.sha256}."
+    for file in spec.staged:
+        yield f"- Staged: `staged/{visible(file.name)}`, a copy of `{visible(file.path)}` of {file.run_id}"
+        yield f"  (SHA-256 {file.sha256}); `{{staged}}` in the command stands for its path."
     for data in spec.inputs:
         size = f"{_files(data.file_count)}, {show_size(data.size_bytes)}"
         yield f"- Input `{data.name}`: `{visible(data.path)}`, {size}, SHA-256 {data.sha256}."
@@ -131,7 +179,11 @@ def _surroundings(facts: Facts) -> Iterator[str]:
 
 
 def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
+    return _count(count, "file")
+
+
+def _count(count: int, thing: str) -> str:
+    return f"1 {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _cwd(facts: Facts) -> str:
@@ -146,10 +198,13 @@ def _used(facts: Facts) -> Iterator[str]:
         f"{asked.cpus} CPUs" if asked.cpus is not None else "",
         f"{show_size(asked.memory_bytes)} of memory" if asked.memory_bytes is not None else "",
         f"{asked.gpu_count} GPUs" if asked.gpu_count is not None else "",
+        f"{show_size(asked.gpu_memory_bytes)} of memory on each GPU" if asked.gpu_memory_bytes is not None else "",
+        f"{show_size(asked.disk_bytes)} of free space" if asked.disk_bytes is not None else "",
         f"at most {duration(spec.timeout_s)}" if spec.timeout_s is not None else "",
     ]
     if any(wishes):
-        yield f"asked for {', '.join(filter(None, wishes))}"
+        pod = f" (pod `{visible(spec.pod)}`)" if spec.pod is not None else ""
+        yield f"asked for {', '.join(filter(None, wishes))}{pod}"
     peak = facts.number("peak_memory_bytes")
     if peak is not None:
         yield f"memory peak {show_size(int(peak))}"
@@ -191,23 +246,32 @@ def _where(facts: Facts) -> Iterator[str]:
         yield "- It left no files behind; they would be in `outputs/` and `work/`."
     yield f"- `attempts/{number}/stdout.log` and `stderr.log`: what it printed."
     yield "- `submitted/`: environment, packages, lock files, difference to the commit, configuration, stdin."
+    if facts.story.spec.inputs:
+        yield "- `inputs/`: links to the data it was given. The data are not here, their SHA-256 is above."
     yield "- `work/`: the copy of the code it ran in. `run_manifest.json`: all of this for programs."
     yield f"- `events.jsonl`: what happened when. `attempts/{number}/`: order, start, exit, and in `seal.json`"
     yield "  the SHA-256 of all this evidence; the seal's own is a line of `../../chain.jsonl`."
+    if facts.said != Told():
+        yield "- `notes.jsonl`: what people said afterwards, with author and time; no part of the sealed evidence."
     yield ""
 
 
 def _again(facts: Facts) -> Iterator[str]:
-    told, source = facts.story, facts.story.spec.source
+    told, spec, source = facts.story, facts.story.spec, facts.story.spec.source
     yield "## Run it again by hand"
     yield ""
-    if told.tree is None or source.cwd_is_live:
+    is_copied = told.tree is not None and not source.cwd_is_live
+    if spec.configs or spec.inputs or spec.stdin == "spooled" or _is_taken_from_work(spec):
+        yield "    here=$PWD"
+    if not is_copied:
         yield f"    cd {command_line([source.cwd]) if source.cwd_is_live else 'work'}"
     else:
         yield f"    cp -a work {_AGAIN}"
         yield f"    cd {command_line([_AGAIN if source.cwd == '.' else f'{_AGAIN}/{source.cwd}'])}"
     yield f"    mkdir -p {_AGAIN}-outputs && export LAB_OUTPUT_PATH={_AGAIN}-outputs"
-    yield f"    {command_line(told.spec.target.argv)}"
+    yield from (f"    export {variable}" for variable in _variables(spec))
+    stdin = ' < "$here/submitted/stdin"' if spec.stdin == "spooled" else ""
+    yield f"    {_command(spec)}{stdin}"
     yield ""
     if told.tree is not None:
         yield "`work/` may hold changes the run made. The frozen code itself, from this folder:"
@@ -215,3 +279,37 @@ def _again(facts: Facts) -> Iterator[str]:
         yield f"    git --git-dir=../../../../store/code.git archive {told.tree} | tar -x -C NEW_FOLDER"
         yield ""
     yield "The variables of the caller's environment are not kept in this record."
+
+
+def _is_taken_from_work(spec: Spec) -> bool:
+    """The caller stood outside the source folder: he kept his directory, and the frozen code is used from `work/`."""
+    return spec.source.cwd_is_live and not spec.source.is_live and spec.source.tree is not None
+
+
+def _command(spec: Spec) -> str:
+    argv, root = spec.target.argv, f"{spec.source.root}/"
+    if _is_taken_from_work(spec) and spec.target.kind == "script" and len(argv) > 1 and argv[1].startswith(root):
+        script = f'"$here"/work/{command_line([argv[1].removeprefix(root)])}'
+        return " ".join([command_line(argv[:1]), script, command_line(argv[2:])]).rstrip()
+    return command_line(argv)
+
+
+def _variables(spec: Spec) -> Iterator[str]:
+    """What it was told by variables, as assignments for bash."""
+    if spec.seed is not None:
+        yield f"LAB_SEED={spec.seed}"
+    if spec.configs:
+        yield f'LAB_CONFIG="$here"/{command_line([spec.configs[0].place])}'
+        places = ":".join(f'"$here"/{command_line([config.place])}' for config in spec.configs)
+        yield f"LAB_CONFIGS={places}"
+    if spec.inputs:
+        yield 'LAB_INPUT_PATH="$here"/inputs'
+    for data in spec.inputs:
+        yield f'LAB_INPUT_{data.name.upper()}="$here"/inputs/{data.name}'
+    if spec.source.import_path is not None:
+        code = '"$here"/work' if _is_taken_from_work(spec) else _AGAIN
+        entries = (
+            f"{code}/{command_line([entry[2:]])}" if entry.startswith("./") else command_line([entry])
+            for entry in spec.source.import_path
+        )
+        yield f"PYTHONPATH={':'.join(entries)}"

@@ -1,0 +1,246 @@
+"""What people say, through the API of a real server: in every state, at bad moments, and what is refused."""
+
+import json
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labrun.core.saying import AUTHOR_LIMIT, TEXT_LIMIT_BYTES
+from tests.helpers import wait_until
+from tests.scenarios.laboratory import LaboratoryUnderTest, Refused, UnixConnection, journal
+
+EXPERIMENTS = "/v1/labs/main/experiments"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[LaboratoryUnderTest]:
+    """A laboratory where one experiment runs at a time."""
+    found = LaboratoryUnderTest(tmp_path / "home", settings="slots = 1\n")
+    found.start()
+    yield found
+    found.stop()
+
+
+def say(lab: LaboratoryUnderTest, reference: str, *remarks: dict[str, Any], author: str = "ada") -> dict[str, Any]:
+    body = {"author": author, "remarks": list(remarks)}
+    told: dict[str, Any] = lab.call("POST", f"{EXPERIMENTS}/{reference}/notes", body)
+    return told
+
+
+def noted(lab: LaboratoryUnderTest, reference: str) -> list[str]:
+    told = lab.call("GET", f"{EXPERIMENTS}/{reference}/notes")
+    assert told == lab.show(reference)["told"]
+    return [each["text"] for each in told.get("annotations", [])]
+
+
+def found(lab: LaboratoryUnderTest, word: str) -> list[str]:
+    page = lab.call("GET", f"{EXPERIMENTS}?words={word}")
+    return [shown["label"] for shown in page["experiments"]]
+
+
+def manifest(shown: dict[str, Any]) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(Path(shown["folder"], "run_manifest.json").read_bytes())
+    return read
+
+
+def test_said_before_during_and_after_it_stands_in_every_view(lab: LaboratoryUnderTest) -> None:
+    spec = {"narrative": {"hypothesis": "it is flat"}}
+    blocker = lab.submit("/bin/sleep", "1000")["run_id"]
+    one = lab.submit("/bin/sleep", "1000", **spec)["run_id"]
+    say(lab, one, {"text": "waits"}, {"text": "it is open", "field": "hypothesis"})
+    assert found(lab, "waits") == ["EXP-002"]
+    lab.call("POST", f"{EXPERIMENTS}/{blocker}/cancel", {"by": "ada"})
+    wait_until(lambda: lab.show(one)["experiment"]["step"] == "running", 20, "it runs")
+    say(lab, one, {"text": "runs"})
+    lab.call("POST", f"{EXPERIMENTS}/{one}/cancel", {"by": "ada"})
+    ended = lab.wait_ended(one)
+    told = say(lab, one, {"text": "is over"}, {"verdict": "partial", "learnings": ["a"], "next_steps": ["b"]})
+    assert [each["text"] for each in told["annotations"]] == noted(lab, one) == ["waits", "runs", "is over"]
+    written = manifest(ended)
+    assert [each["note"] for each in written["annotations"]] == ["waits", "runs", "is over"]
+    narrative = written["narrative"]
+    assert (narrative["hypothesis"], narrative["amendments"][0]["text"]) == ("it is flat", "it is open")
+    assert (narrative["validation_status"], narrative["learnings"], narrative["next_steps"]) == (
+        "partial",
+        ["a"],
+        ["b"],
+    )
+    lines = [line["entry"] for line in journal(Path(ended["folder"], "notes.jsonl"))]
+    assert lines == ["annotation", "amendment", "annotation", "annotation", "conclusion"]
+    assert found(lab, "over") == ["EXP-002"]
+    assert [f for f in lab.call("GET", "/v1/doctor")["findings"] if not f["is_good"]] == []
+
+
+def test_the_sealed_hypothesis_cannot_be_changed_by_a_note(lab: LaboratoryUnderTest) -> None:
+    one = lab.wait_ended(lab.submit("/bin/true", narrative={"hypothesis": "flat"})["run_id"])
+    seals = {path: path.read_bytes() for path in Path(one["folder"]).glob("attempts/1/*")}
+    chain = (lab.home / "labs/main/chain.jsonl").read_bytes()
+    say(lab, one["run_id"], {"text": "open", "field": "hypothesis"})
+    assert {path: path.read_bytes() for path in Path(one["folder"]).glob("attempts/1/*")} == seals
+    assert (lab.home / "labs/main/chain.jsonl").read_bytes() == chain
+    assert lab.show(one["run_id"])["narrative"]["hypothesis"] == "flat"
+
+
+def test_a_kill_right_after_the_answer_loses_no_note(lab: LaboratoryUnderTest) -> None:
+    lab.submit("/bin/sleep", "1000")
+    waiting = lab.submit("/bin/true")["run_id"]
+    for number in range(5):
+        say(lab, waiting, {"text": f"number {number}"})
+        lab.kill()
+        lab.start()
+        assert noted(lab, waiting) == [f"number {each}" for each in range(number + 1)]
+        assert found(lab, str(number)) == ["EXP-002"], "lists know it again after the restart"
+
+
+def test_one_that_was_cancelled_while_it_waited_keeps_its_notes_through_a_rebuilt_index(
+    lab: LaboratoryUnderTest,
+) -> None:
+    lab.submit("/bin/sleep", "1000")
+    one = lab.submit("/bin/true")["run_id"]
+    say(lab, one, {"text": "early"})
+    lab.call("POST", f"{EXPERIMENTS}/{one}/cancel", {"by": "ada"})
+    assert found(lab, "early") == ["EXP-002"]
+    say(lab, one, {"text": "belated"}, {"verdict": "inconclusive"})
+    for _ in range(2):
+        assert noted(lab, one) == ["early", "belated"]
+        assert found(lab, "belated") == ["EXP-002"]
+        assert lab.show(one)["experiment"]["verdict"] == "inconclusive"
+        lab.call("POST", "/v1/reindex")
+
+
+def test_notes_that_come_while_it_starts_ends_and_is_sealed_are_all_shown(lab: LaboratoryUnderTest) -> None:
+    runs = [lab.submit("/bin/true")["run_id"] for _ in range(12)]
+
+    def talk(run: str) -> list[str]:
+        texts = [f"remark {number} on it" for number in range(15)]
+        for text in texts:
+            say(lab, run, {"text": text})
+        return texts
+
+    with ThreadPoolExecutor(4) as pool:
+        said = dict(zip(runs, pool.map(talk, runs), strict=True))
+    for run in runs:
+        shown = lab.wait_ended(run)
+        assert noted(lab, run) == said[run]
+        wait_until(lambda: len(manifest(shown)["annotations"]) == len(said[run]), 10, "the manifest has them all")  # noqa: B023
+        assert shown["remarks"].startswith("remark 14") or lab.show(run)["experiment"]["remarks"].startswith(
+            "remark 14"
+        )
+    assert list((lab.home / "store/notes").iterdir()) == []
+
+
+def test_a_resumed_experiment_keeps_what_was_said_of_its_first_attempt(lab: LaboratoryUnderTest) -> None:
+    one = lab.wait_ended(lab.submit("/bin/false")["run_id"])["run_id"]
+    say(lab, one, {"text": "first try"})
+    blocker = lab.submit("/bin/sleep", "1000")["run_id"]
+    wait_until(lambda: lab.show(blocker)["experiment"]["step"] == "running", 20, "the slot is taken")
+    lab.call("POST", f"{EXPERIMENTS}/{one}/resume", {"by": "ada", "variables": {}})
+    say(lab, one, {"text": "again"})
+    assert [each["note"] for each in manifest(lab.show(one)["experiment"])["annotations"]] == ["first try", "again"]
+    lab.call("POST", f"{EXPERIMENTS}/{blocker}/cancel", {"by": "ada"})
+    ended = lab.wait_ended(one)
+    assert [each["note"] for each in manifest(ended)["annotations"]] == noted(lab, one) == ["first try", "again"]
+
+
+def test_a_deleted_experiment_shows_its_notes_and_takes_no_more(lab: LaboratoryUnderTest) -> None:
+    one = lab.wait_ended(lab.submit("/bin/true")["run_id"])["run_id"]
+    say(lab, one, {"text": "kept"})
+    lab.call("DELETE", f"{EXPERIMENTS}/{one}?by=ada")
+    assert noted(lab, one) == ["kept"]
+    with pytest.raises(Refused, match="undelete") as refusal:
+        say(lab, one, {"text": "lost?"})
+    assert refusal.value.code == "not_allowed_now"
+    assert found(lab, "kept") == [], "it stays out of the lists"
+    lab.call("POST", f"{EXPERIMENTS}/{one}/undelete", {"by": "ada"})
+    assert noted(lab, one) == ["kept"]
+
+
+def test_a_folder_that_is_gone_is_told_and_nothing_is_acknowledged(lab: LaboratoryUnderTest) -> None:
+    shown = lab.wait_ended(lab.submit("/bin/true")["run_id"])
+    Path(shown["folder"]).rename(lab.home / "elsewhere")
+    with pytest.raises(Refused, match="not kept") as refusal:
+        say(lab, shown["run_id"], {"text": "where?"})
+    assert refusal.value.code == "store_damaged"
+    assert not Path(shown["folder"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("remarks", "author", "code"),
+    [
+        ([], "ada", "bad_value"),
+        ([{}], "ada", "bad_value"),
+        ([{"text": " \n"}], "ada", "bad_value"),
+        ([{"text": "a\0b"}], "ada", "bad_value"),
+        ([{"text": "x"}], "", "bad_value"),
+        ([{"text": "x"}], "a\0", "bad_value"),
+        ([{"text": "x"}], "a" * (AUTHOR_LIMIT + 1), "bad_value"),
+        ([{"text": "x", "verdict": "refutes"}], "ada", "bad_value"),
+        ([{"field": "hypothesis"}], "ada", "bad_value"),
+        ([{"field": "status", "text": "succeeded"}], "ada", None),
+        ([{"verdict": "perhaps"}], "ada", None),
+        ([{"text": "x" * (TEXT_LIMIT_BYTES + 1)}], "ada", "too_big"),
+        ([{"learnings": ["é" * (TEXT_LIMIT_BYTES // 4)] * 3}], "ada", "too_big"),
+        ([{"text": "fine"}, {"text": ""}], "ada", "bad_value"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_is_no_note_is_refused_as_a_whole(
+    asked: LaboratoryUnderTest, remarks: list[dict[str, Any]], author: str, code: str | None
+) -> None:
+    with pytest.raises(Refused) as refusal:
+        say(asked, "EXP-001", *remarks, author=author)
+    assert refusal.value.status in (400, 413, 422)
+    assert refusal.value.code == code or code is None
+    assert noted(asked, "EXP-001") == []
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaboratoryUnderTest]:
+    """A laboratory with one experiment of which nothing is said."""
+    found = LaboratoryUnderTest(tmp_path_factory.mktemp("asked") / "home")
+    found.start()
+    found.wait_ended(found.submit("/bin/true")["run_id"])
+    yield found
+    found.stop()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"author":"ada","remarks":[{"text":"\\ud800"}]}',
+        b'{"author":"ada","remarks":[{"text":"\xff"}]}',
+        b'{"author":"ada","remarks":[{"text":1}]}',
+        b'{"author":"ada","remarks":[{"txt":"x"}]}',
+        b'{"author":"ada"}',
+        b"[]",
+        b"",
+        b'{"author":"ada","remarks":[{"text":"' + b"x" * 10_000_000 + b'"}]}',
+    ],
+    ids=lambda body: repr(body[:50]),
+)
+def test_a_body_that_is_no_note_is_answered_and_changes_nothing(asked: LaboratoryUnderTest, body: bytes) -> None:
+    connection = UnixConnection(asked.home / "server.sock", 30)
+    try:
+        connection.request("POST", f"{EXPERIMENTS}/EXP-001/notes", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        assert 400 <= answer.status < 500, answer.read()
+        assert json.loads(answer.read())["code"]
+    except BrokenPipeError:
+        assert len(body) > 8 << 20, "only what is far too long is not read to its end"
+    finally:
+        connection.close()
+    assert noted(asked, "EXP-001") == []
+
+
+def test_a_server_that_is_told_to_stop_has_every_note_it_acknowledged(lab: LaboratoryUnderTest) -> None:
+    shown = lab.wait_ended(lab.submit("/bin/true")["run_id"])
+    say(lab, shown["run_id"], {"text": "last word"})
+    assert lab.server is not None
+    lab.server.send_signal(signal.SIGTERM)
+    lab.server.wait(20)
+    (line,) = journal(Path(shown["folder"], "notes.jsonl"))
+    assert line["text"] == "last word"
