@@ -400,17 +400,20 @@ CASES = {"cli": cli, "submit": submit, "dispatch": dispatch, "restart": restart,
 def main() -> None:
     """Run the chosen cases."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", choices=[*CASES, []], default=list(CASES))
+    parser.add_argument("cases", nargs="*", metavar="case", help=f"of {', '.join(CASES)}; all unless given")
     parser.add_argument("--dir", type=Path, default=None, help="where files lie")
     parser.add_argument("--loop", action="store_true", help="make a journalled ext4 on a loop device there (root)")
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
+    for name in chosen.cases:
+        if name not in CASES:
+            parser.error(f"unknown case {name}; known are {', '.join(CASES)}")
     os.chdir(REPOSITORY)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and the mount are cleaned up
     compileall.compile_dir("src", quiet=2)  # an installed package is compiled; a changed tree may not be
     with workplace(chosen.dir, is_loop=chosen.loop) as folder:
         machine(folder)
-        for name in chosen.cases:
+        for name in chosen.cases or CASES:
             CASES[name](folder, chosen.rounds)
 
 

@@ -23,8 +23,8 @@ DETAIL: dict[str, Any] = {
 
 
 def test_a_form_that_is_not_touched_says_nothing() -> None:
-    assert read_form(form(DETAIL), DETAIL, "f.md") == []
-    assert read_form("", DETAIL, "f.md") == []
+    assert read_form(form(DETAIL), DETAIL, "f.md") == ([], [])
+    assert read_form("", DETAIL, "f.md") == ([], [])
 
 
 def test_what_was_changed_becomes_amendments_conclusions_and_notes() -> None:
@@ -32,7 +32,9 @@ def test_what_was_changed_becomes_amendments_conclusions_and_notes() -> None:
     text = text.replace("## Verdict\n# validates, refutes, inconclusive, partial\npartial", "## verdict\nrefutes")
     text = text.replace("- mask first\n", "- mask first\n- less noise\n  than before\n")
     text += "seen again\nin the evening\n"
-    assert read_form(text, DETAIL, "f.md") == [
+    remarks, taken_out = read_form(text, DETAIL, "f.md")
+    assert taken_out == []
+    assert remarks == [
         {"text": "it is so below z = 0.1", "field": "hypothesis"},
         {"verdict": "refutes", "learnings": ["less noise than before"]},
         {"text": "seen again\nin the evening"},

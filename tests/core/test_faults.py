@@ -76,6 +76,8 @@ def test_the_rules_are_about_the_fields_of_the_wire() -> None:
         ({"config": {}}, "`config` is a table, not text or a list"),
         ({"config": ["a", ["b"]]}, "`config[1]` is a list, not text"),
         ({"inputs": {"a/b": "x"}}, "'a/b' in `inputs` is not a name of letters, digits and `_`"),
+        ({"inputs": {"PATH": "x"}}, "'PATH' in `inputs` is not a name of letters, digits and `_`, other than `path`"),
+        ({"inputs": {"a": "x", "A": "y"}}, "`A` in `inputs` differs from `a` by case alone: both become one variable"),
         ({"outputs": ["../x"]}, "`outputs[0]` is '../x', not a pattern below the working folder or `outputs/`"),
         ({"outputs": "/x"}, "`outputs` is '/x', not a pattern below the working folder or `outputs/`"),
         ({"seed": 2**63}, "`seed` is 9223372036854775808, not a whole number from 0 to 9223372036854775807"),

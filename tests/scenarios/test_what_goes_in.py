@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +188,90 @@ def test_the_same_again_is_said_reused_or_taken_as_new(shell: Shell) -> None:
     assert "on other code" in shell.lab("run", script, "0").stderr
 
 
+def test_the_definition_is_the_same_however_it_is_said_and_wherever_the_project_lies(shell: Shell) -> None:
+    shell.write("fit.py", "")
+    shell.write("c.yaml", "lr: 1\n")
+    shell.write("e.yaml", "script: fit.py\nargs: [a]\nconfig: c.yaml\nseed: 7\nnote: from a file\n")
+    elsewhere = shell.project.parent / "moved" / shell.project.name
+    shutil.copytree(shell.project, elsewhere)
+    said = ["--config", "c.yaml", "--seed", "7"]
+    labels = [
+        shell.queue(*said, "fit.py", "a"),
+        shell.queue(*said, "--priority", "low", "--name", "x", "--env", "A=1", "fit.py", "a"),
+        shell.queue("-f", "e.yaml"),
+        shell.queue(*said, str(shell.project / "fit.py"), "a"),
+        shell.lab("queue", "--quiet", *said, "fit.py", "a", cwd=elsewhere).stdout.strip(),
+    ]
+    assert len({shell.experiment(label)["definition"] for label in labels}) == 1
+    others = [shell.queue(*said[:2], "fit.py", "a"), shell.queue(*said, "fit.py", "b"), shell.queue("fit.py", "a")]
+    assert len({shell.experiment(label)["definition"] for label in (labels[0], *others)}) == 4
+
+
+def test_a_pod_and_what_stands_beside_it_are_in_the_record(shell: Shell) -> None:
+    shell.lab("init")
+    (shell.home / "home.toml").write_text('[pods.small]\ncpus = 1\nmemory = "256M"\n')
+    shell.lab("run", "--pod", "small", "--memory", "64M", "--disk", "1M", "--", "true")
+    found = manifest(shell)
+    asked = found["resources"]["requested"]
+    assert (found["pod"], asked["cpu_cores"], asked["ram_gb"]) == ("small", 1, 0.0625)
+    assert asked["disk_gb"] == round(1 / 1024, 6)
+
+
+def test_what_the_readme_says_runs_it_again_by_hand(shell: Shell) -> None:
+    shell.write("c 1.yaml", "lr: 1\n")
+    (shell.project / "data").mkdir()
+    (shell.project / "data/x.csv").write_text("1 2\n")
+    shell.write("old.py", "import os\n")
+    names = ("LAB_SEED", "LAB_OUTPUT_PATH")
+    code = (
+        f"import os, sys, old\nprint(*(n in os.environ for n in {names}), os.environ['LAB_SEED'])\n"
+        "print(open(os.environ['LAB_CONFIG']).read(), open(os.environ['LAB_CONFIGS']).read(), sys.argv[1:])\n"
+        "print(open(os.environ['LAB_INPUT_SKY'] + '/x.csv').read(), os.listdir(os.environ['LAB_INPUT_PATH']))\n"
+        "print(sys.stdin.read())\n"
+    )
+    script = shell.write("show.py", code)
+    said = ["--config", "c 1.yaml", "--input", "sky=data", "--stdin"]
+    outside = shell.project.parent / "outside"
+    outside.mkdir()
+    for cwd, options, name in (
+        (shell.project, said, script),
+        (
+            outside,
+            ["--config", f"{shell.project}/c 1.yaml", "--input", f"sky={shell.project}/data", "--stdin"],
+            str(shell.project / script),
+        ),
+    ):
+        done = subprocess.run(
+            [*LAB, "run", *options, name, "a b"],
+            input="typed",
+            cwd=cwd,
+            env=shell.variables,
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=60,
+        )
+        manifest(shell)
+        folder = Path(shell.experiment("latest")["folder"])
+        again = (
+            folder.joinpath("README.md").read_text().partition("## Run it again by hand\n\n")[2].partition("\n\n")[0]
+        )
+        mine = str(shell.project.parent / "again")
+        (shell.project / script).write_text("raise SystemExit('edited since')\n")
+        shutil.rmtree(mine, ignore_errors=True)
+        by_hand = subprocess.run(
+            ["bash", "-ec", textwrap.dedent(again).replace("/tmp/again", mine)],
+            cwd=folder,
+            env={name: value for name, value in shell.variables.items() if name != "LAB_HOME"},
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=60,
+        )
+        assert (by_hand.stdout, by_hand.stderr, by_hand.returncode) == (done.stdout, "", 0)
+        (shell.project / script).write_text(code)
+
+
 def test_a_variables_file_of_two_megabytes_arrives(shell: Shell) -> None:
     script = shell.write("count.py", "import os; print(sum(len(v) for k, v in os.environ.items() if k[0] == 'V'))\n")
     many = {f"V{n}": "x" * 100_000 for n in range(20)}
@@ -210,6 +296,8 @@ def test_a_pod_stands_for_resources_and_an_unknown_one_is_refused_with_those_kno
         (["--input", "sky"], "NAME=PATH"),
         (["--input", "s-k=folder"], "LAB_INPUT_<NAME>"),
         (["--input", "sky=nowhere"], "nowhere"),
+        (["--input", "path=folder"], "other than `path`"),
+        (["--input", "sky=folder", "--input", "SKY=folder"], "by more than case"),
         (["--output", "/abs/*"], "/abs/*"),
         (["--output", "../up"], "../up"),
         (["--seed", "-1"], "--seed"),

@@ -1,5 +1,6 @@
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,7 +10,10 @@ from labrun.core import story
 from labrun.core.endings import Cancelled, Ending, Exited, Lost, NeverStarted, OutOfMemory, Signalled, TimedOut
 from labrun.core.environment import Environment, Gpu, Machine, Python, Repository
 from labrun.core.events import Damaged
-from labrun.core.spec import ConfigFile, Input, Narrative, NotFrozen, Source, Spec, Target
+from labrun.core.failure import Failure
+from labrun.core.resources import Request
+from labrun.core.spec import ConfigFile, Input, Link, Narrative, NotFrozen, Source, Spec, Target
+from labrun.core.traceback import RaisedError
 from labrun.store.views import manifest, readme
 from labrun.store.views.facts import Facts, command_line, visible
 from labrun.wire.responses import Artifact
@@ -266,15 +270,60 @@ def test_what_went_in_stands_in_the_manifest() -> None:
     assert code["not_frozen"][0]["path"] == "/home/ada/lib"
 
 
+def test_what_is_declared_stands_in_the_manifest() -> None:
+    asked = Request(cpus=2, gpu_count=1, gpu_memory_bytes=40 * 2**30, disk_bytes=2**30)
+    links = (Link("data", "/home/ada/planck/data"),)
+    spec = structs.replace(RICH, resources=asked, pod="h100", source=structs.replace(RICH.source, links=links))
+    told = life(54, Exited(1), spec)
+    failure = Failure(
+        "environment_error", False, ("No module named 'jax'",), error=RaisedError("ModuleNotFoundError: jax")
+    )
+    told[-1] = structs.replace(told[-1], missing_outputs=("*.csv",), failure=failure, hint="pip install jax")
+    made = structs.replace(facts(spec), story=story.tell(told))
+    found: dict[str, Any] = read(made)
+    assert found["resources"]["requested"] == {
+        "gpus": 1,
+        "gpu_memory_gb": 40.0,
+        "cpu_cores": 2,
+        "ram_gb": None,
+        "disk_gb": 1.0,
+        "max_runtime_hours": 1.5,
+    }
+    assert (found["pod"], found["hint"], found["failure_mode"]) == ("h100", "pip install jax", "setup_error")
+    assert found["failure"]["evidence"] == ["No module named 'jax'"]
+    assert found["code"]["links"] == [{"place": "data", "target": "/home/ada/planck/data"}]
+    assert (found["artifacts"]["expected"], found["artifacts"]["missing"]) == (["*.csv"], ["*.csv"])
+    assert found["narrative"]["tags"] == ["sky"]
+    text = readme.render(made).decode()
+    for words in (
+        "1 GPUs, 40.0 GiB of memory on each GPU, 1.0 GiB of free space, at most 1 h 30 min (pod `h100`)",
+        "## Why it failed\n\n- Setup error: No module named 'jax'.\n",
+        "- First error: `ModuleNotFoundError: jax`.\n- Try: `pip install jax`\n",
+        "Expected and not there: `*.csv`.",
+    ):
+        assert words in text
+
+
+def test_a_live_run_is_not_said_to_be_frozen() -> None:
+    source = Source("/home/ada/planck", tree="ab" * 20, cwd="/home/ada/planck", cwd_is_live=True, is_live=True)
+    text = readme.render(facts(structs.replace(SPEC, source=source))).decode()
+    assert "- Code: it ran live in `/home/ada/planck`, not in a frozen copy." in text
+    assert "frozen when it was queued" not in text
+
+
 def test_what_went_in_stands_in_the_readme() -> None:
     text = readme.render(facts(RICH, environment=ENVIRONMENT)).decode()
     for words in (
         "- Hypothesis: the slope is 450",
         f"- Commit {'f' * 40} on main, with changes that were not committed (`submitted/code.diff`).",
-        "- Python 3.11.7, 1 packages in `submitted/packages.txt`: `/usr/bin/python3`.",
+        "- Python 3.11.7, 1 package in `submitted/packages.txt`: `/usr/bin/python3`.",
         "- Seed: 7.",
         f"- Configuration `c.yaml`: `submitted/config/c.yaml`, SHA-256 {'c' * 64}.",
         f"- Input `sky`: `/data/sky`, 3 files, 1.0 GiB, SHA-256 {'d' * 64}.",
         "- Not frozen (editable): `/home/ada/lib`, commit abc with changes.",
+        "- `inputs/`: links to the data it was given. The data are not here, their SHA-256 is above.",
+        "    here=$PWD\n    cp -a work /tmp/again\n",
+        '    export LAB_SEED=7\n    export LAB_CONFIG="$here"/submitted/config/c.yaml\n',
+        '    export LAB_INPUT_PATH="$here"/inputs\n    export LAB_INPUT_SKY="$here"/inputs/sky\n',
     ):
         assert words in text

@@ -42,7 +42,7 @@ def ask_about_links(output: Output, client: Client, request: dict[str, Any]) -> 
 
 
 def read_answer(answer: str, places: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Read which of the places were meant, by number or name; the whole answer may be one name with blanks.
+    r"""Read which of the places were meant, by number or name; the whole answer may be one name with blanks.
 
     >>> read_answer("2, results/ plots\n", ["data", "results"])
     (['results'], ['plots'])

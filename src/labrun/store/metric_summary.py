@@ -57,11 +57,13 @@ class _Curve:
 class _Series:
     """One metric so far."""
 
-    __slots__ = ("count", "curve", "infinite_count", "last", "max", "min", "nan_count", "steps_back")
+    __slots__ = ("count", "curve", "infinite_count", "last", "max", "min", "nan_count", "step", "steps_back")
 
     def __init__(self) -> None:
         self.count = self.nan_count = self.infinite_count = self.steps_back = 0
         self.last: Point | None = None
+        self.step: float | None = None
+        """The last step that was said; points without one may stand behind it."""
         self.min: Point | None = None
         self.max: Point | None = None
         self.curve = _Curve()
@@ -69,8 +71,9 @@ class _Series:
     def add(self, points: list[Point]) -> None:
         self.count += len(points)
         steps = [point.step for point in points if point.step is not None]
-        if self.last is not None and self.last.step is not None and steps:
-            self.steps_back += steps[0] < self.last.step
+        if self.step is not None and steps:
+            self.steps_back += steps[0] < self.step
+        self.step = steps[-1] if steps else self.step
         self.steps_back += sum(map(lt, steps[1:], steps))
         self.last = points[-1]
         values = [point.value for point in points]

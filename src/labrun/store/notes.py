@@ -103,15 +103,15 @@ def _entry(line: bytes) -> Entry | None:
 
 def _lines(path: Path) -> list[bytes]:
     try:
-        # without waiting: a pipe under this name has no writer
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(path, "rb", opener=_without_waiting) as source:
+            content = source.read(_READ_LIMIT_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except OSError:
-        return [b"it cannot be opened"]
-    with open(descriptor, "rb") as source:  # noqa: PTH123  opened above
-        try:
-            content = source.read(_READ_LIMIT_BYTES)
-        except OSError:
-            return [b"it cannot be read"]
+    except OSError as error:
+        return [str(error).encode()]  # no entry; it is counted as one that cannot be read
     return [line for line in content.split(b"\n") if line]
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file that may be a pipe nobody writes to."""
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -58,7 +58,8 @@ def last_lines(folder: Folder, attempt: int) -> tuple[str, ...]:
     """The last lines it wrote to stderr, else to stdout; what redraws itself counts once."""
     here = folder.attempt(attempt)
     for path in (here.stderr, here.stdout):
-        lines = [line.rpartition("\r")[2].rstrip()[:_LINE_CHARS] for line in tail(path).splitlines() if line.strip()]
+        whole = (line.rstrip() for line in tail(path).split("\n"))  # `splitlines` would cut at every `\r` too
+        lines = [line.rpartition("\r")[2][:_LINE_CHARS] for line in whole if line]
         if lines:
             return tuple(lines[-_LAST_LINES:])
     return ()
