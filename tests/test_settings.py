@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,14 @@ def test_every_variable_that_is_promised_is_a_field(monkeypatch: pytest.MonkeyPa
 
 
 def test_every_variable_is_on_the_page() -> None:
-    page = (Path(__file__).parents[1] / "docs/reference/settings.md").read_text(encoding="utf-8")
-    assert [name for name in settings.VARIABLES if f"`LAB_OPTION_{name.upper()}`" not in page] == []
+    page = (Path(__file__).parents[1] / "docs/reference/variables.md").read_text(encoding="utf-8")
+    named = re.findall(r"`LAB_OPTION_(\w+)` \| `(--[a-z-]+)`", page)
+    assert sorted(name.lower() for name, _ in named) == sorted(settings.VARIABLES)
+    assert [
+        name
+        for name, option in named
+        if name.lower().removesuffix("s") != option[2:].replace("-", "_").removesuffix("s")
+    ] == []
 
 
 def test_a_variable_nobody_knows_names_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,11 @@ def test_a_text_comes_from_words_a_file_or_standard_input(shell: Shell) -> None:
 def test_escape_sequences_in_a_note_are_inert(shell: Shell) -> None:
     folder = sealed(shell, label := shell.queue("--", "true"))
     shell.lab("note", label, "red \x1b[31malert\x1b[2J")
-    assert "\x1b" not in shell.lab("info", label).stdout
+    shell.lab("narrative", label, "-F", shell.write("form.md", "## Intent\nlook\n"), "--author", "b\x1b[2J")
+    shell.lab("note", label, "lines\nof it", "--author", "c\x1b[2J")
+    for told in (shell.lab("info", label).stdout, shell.lab("narrative", label).stdout):
+        assert "\x1b" not in told
+        assert "\\x1b[31malert" in told
     assert "\x1b" not in Path(folder, "README.md").read_text()
 
 
@@ -81,6 +85,24 @@ def test_a_torn_last_line_is_cut_off_and_the_others_stay(shell: Shell) -> None:
     assert "whole" in shell.lab("narrative", label).stdout
     shell.lab("note", label, "after")
     assert [each["text"] for each in shell.json("narrative", label)["told"]["annotations"]] == ["whole", "after"]
+
+
+def test_an_altered_line_is_counted_and_hides_no_other(shell: Shell) -> None:
+    folder = sealed(shell, label := shell.queue("--", "true"))
+    for text in ("one", "two", "three"):
+        shell.lab("note", label, text)
+    notes = Path(folder, "notes.jsonl")
+    notes.write_bytes(notes.read_bytes().replace(b'"two"', b'"TWO"'))
+    told = shell.lab("narrative", label).stdout
+    assert "three" in told
+    assert "TWO" not in told
+    assert "1 line of notes.jsonl" in told
+
+
+def test_it_is_quiet_and_speaks_json_when_asked(shell: Shell) -> None:
+    label = shell.queue("--", "true")
+    assert shell.lab("note", "--quiet", label, "x").stdout == ""
+    assert [each["text"] for each in shell.json("note", label, "y")["annotations"]] == ["x", "y"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from labrun.capture.caller import DROPPED, DROPPED_PREFIXES
 from tests.cli.conftest import LAB, Shell
 from tests.cli.conftest import shell as shell
 from tests.cli.window import Window
@@ -75,6 +77,29 @@ def test_every_option_arrives_in_the_record_and_in_the_scripts_variables(shell: 
 
 
 _GIVEN = {"hypothesis", "context", "intent", "expected_outcome", "parent_run", "experiment_group", "tags"}
+
+
+def test_a_script_finds_what_the_page_on_variables_says_and_nothing_else(shell: Shell) -> None:
+    shell.write("show.py", SHOW)
+    shell.write("c.yaml", "")
+    dropped = {
+        "DISPLAY": ":0",
+        "TMUX": "x",
+        "SSH_TTY": "x",
+        "SLURM_JOB_ID": "1",
+        "LAB_OPTION_NOTE": "x",
+        "LAB_SEED": "1",
+    }
+    _, seen, _ = told(shell, "--name", "n", "--config", "c.yaml", "--input", "sky=c.yaml", "show.py", **dropped)
+    page = Path(__file__).parents[2].joinpath("docs/reference/variables.md").read_text(encoding="utf-8")
+    table = page.partition("## What a script finds")[2].partition("```")[0]
+    named = set(re.findall(r"`([A-Z_]+)`", table)) | {"LAB_INPUT_SKY"}
+    only_when_asked = {"CUDA_VISIBLE_DEVICES", "PYTHONPATH"}
+    assert named - only_when_asked == seen.keys() - (shell.variables.keys() - {"LAB_HOME"}) - {"LC_CTYPE"}
+    assert seen["LAB_SEED"] != "1"
+    left_out = page.partition("Left out is")[2].partition("## ")[0]
+    assert [name for name in DROPPED if f"`{name}`" not in left_out and name not in named | {"PWD"}] == []
+    assert [start for start in DROPPED_PREFIXES if not start.startswith("LAB_") and f"`{start}`" not in left_out] == []
 
 
 def test_standard_input_is_kept_and_read(shell: Shell) -> None:
@@ -217,59 +242,46 @@ def test_a_pod_and_what_stands_beside_it_are_in_the_record(shell: Shell) -> None
     assert asked["disk_gb"] == round(1 / 1024, 6)
 
 
-def test_what_the_readme_says_runs_it_again_by_hand(shell: Shell) -> None:
+@pytest.mark.parametrize("is_outside", [False, True], ids=["in the project", "from outside"])
+def test_what_the_readme_says_runs_it_again_by_hand(shell: Shell, is_outside: bool) -> None:
     shell.write("c 1.yaml", "lr: 1\n")
     (shell.project / "data").mkdir()
     (shell.project / "data/x.csv").write_text("1 2\n")
-    shell.write("old.py", "import os\n")
-    names = ("LAB_SEED", "LAB_OUTPUT_PATH")
-    code = (
-        f"import os, sys, old\nprint(*(n in os.environ for n in {names}), os.environ['LAB_SEED'])\n"
-        "print(open(os.environ['LAB_CONFIG']).read(), open(os.environ['LAB_CONFIGS']).read(), sys.argv[1:])\n"
-        "print(open(os.environ['LAB_INPUT_SKY'] + '/x.csv').read(), os.listdir(os.environ['LAB_INPUT_PATH']))\n"
-        "print(sys.stdin.read())\n"
+    shell.write("beside.py", "")
+    shell.write(
+        "show.py",
+        "import os, sys, beside\n"
+        "told = os.environ\n"
+        "print(told['LAB_SEED'], 'LAB_OUTPUT_PATH' in told, sys.argv[1:], sys.stdin.read())\n"
+        "print(open(told['LAB_CONFIG']).read(), open(told['LAB_CONFIGS']).read())\n"
+        "print(open(told['LAB_INPUT_SKY'] + '/x.csv').read(), os.listdir(told['LAB_INPUT_PATH']))\n",
     )
-    script = shell.write("show.py", code)
-    said = ["--config", "c 1.yaml", "--input", "sky=data", "--stdin"]
-    outside = shell.project.parent / "outside"
-    outside.mkdir()
-    for cwd, options, name in (
-        (shell.project, said, script),
-        (
-            outside,
-            ["--config", f"{shell.project}/c 1.yaml", "--input", f"sky={shell.project}/data", "--stdin"],
-            str(shell.project / script),
-        ),
-    ):
-        done = subprocess.run(
-            [*LAB, "run", *options, name, "a b"],
-            input="typed",
-            cwd=cwd,
-            env=shell.variables,
-            capture_output=True,
-            check=True,
-            text=True,
-            timeout=60,
-        )
-        manifest(shell)
-        folder = Path(shell.experiment("latest")["folder"])
-        again = (
-            folder.joinpath("README.md").read_text().partition("## Run it again by hand\n\n")[2].partition("\n\n")[0]
-        )
-        mine = str(shell.project.parent / "again")
-        (shell.project / script).write_text("raise SystemExit('edited since')\n")
-        shutil.rmtree(mine, ignore_errors=True)
-        by_hand = subprocess.run(
-            ["bash", "-ec", textwrap.dedent(again).replace("/tmp/again", mine)],
-            cwd=folder,
-            env={name: value for name, value in shell.variables.items() if name != "LAB_HOME"},
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=60,
-        )
-        assert (by_hand.stdout, by_hand.stderr, by_hand.returncode) == (done.stdout, "", 0)
-        (shell.project / script).write_text(code)
+    there = f"{shell.project}/" if is_outside else ""
+    options = ["--config", f"{there}c 1.yaml", "--input", f"sky={there}data", "--stdin"]
+    done = subprocess.run(
+        [*LAB, "run", *options, f"{there}show.py", "a b"],
+        input="typed",
+        cwd=shell.project.parent if is_outside else shell.project,
+        env=shell.variables,
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    manifest(shell)
+    shell.write("show.py", "raise SystemExit('edited since')\n")
+    folder = Path(shell.experiment("latest")["folder"])
+    said = (folder / "README.md").read_text().partition("## Run it again by hand\n\n")[2].partition("\n\n")[0]
+    by_hand = subprocess.run(
+        ["bash", "-ec", textwrap.dedent(said).replace("/tmp/again", f"{shell.project.parent}/again")],
+        cwd=folder,
+        env={"PATH": shell.variables["PATH"]},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert (by_hand.stdout, by_hand.stderr, by_hand.returncode) == (done.stdout, "", 0)
 
 
 def test_a_variables_file_of_two_megabytes_arrives(shell: Shell) -> None:
@@ -337,3 +349,45 @@ def test_looking_only_starts_and_makes_nothing(shell: Shell) -> None:
     assert "Nothing was submitted." in shell.lab("queue", "--explain", "x.py").stdout
     shell.lab("queue", "--validate", "--priority", "11", "x.py", status=2)
     assert not shell.home.exists()
+
+
+WHERE = """\
+import importlib.util, json, os, sys
+from pathlib import Path
+print(json.dumps([sys.prefix, importlib.util.find_spec("labrun") is None, os.getcwd(), str(Path(__file__).resolve())]))
+"""
+
+
+def test_a_script_needs_nothing_of_labrun_in_its_own_environment(shell: Shell) -> None:
+    """labrun lives in an environment of its own, as pipx installs it; the script runs in the caller's."""
+    venv = shell.project.parent / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    shell.write("where.py", WHERE)
+    variables = {"VIRTUAL_ENV": str(venv), "PATH": f"{venv}/bin:{shell.variables['PATH']}"}
+    prefix, is_absent, _, _ = json.loads(shell.lab("run", "where.py", **variables).stdout)
+    assert (prefix, is_absent) == (str(venv), True)
+    assert manifest(shell)["environment"]["python_prefix"] == str(venv)
+
+
+def test_from_a_subfolder_another_folder_and_by_absolute_path_the_frozen_script_runs(shell: Shell) -> None:
+    inner = shell.project / "src/deep"
+    inner.mkdir(parents=True)
+    (inner / "where.py").write_text(WHERE)
+    elsewhere = shell.project.parent / "elsewhere"
+    elsewhere.mkdir()
+    cases = [
+        (shell.project, "src/deep/where.py", ""),
+        (inner, "where.py", "src/deep"),
+        (inner, str(inner / "where.py"), "src/deep"),
+        (shell.project, str(inner / "where.py"), ""),
+    ]
+    for cwd, script, place in cases:
+        _, _, here, file = json.loads(shell.lab("run", script, cwd=cwd).stdout)
+        work = Path(shell.experiment("latest")["folder"], "work").resolve()
+        assert Path(here) == work / place, script
+        assert Path(file) == work / "src/deep/where.py", script
+    done = shell.lab("run", str(inner / "where.py"), cwd=elsewhere)
+    _, _, here, file = json.loads(done.stdout)
+    assert here == str(elsewhere)
+    assert "not frozen: the working directory" in done.stderr
+    assert file == str(Path(shell.experiment("latest")["folder"], "work/src/deep/where.py").resolve())

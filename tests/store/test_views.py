@@ -11,6 +11,7 @@ from labrun.core.endings import Cancelled, Ending, Exited, Lost, NeverStarted, O
 from labrun.core.environment import Environment, Gpu, Machine, Python, Repository
 from labrun.core.events import Damaged
 from labrun.core.failure import Failure
+from labrun.core.narrative import Amendment, Annotation, Conclusion, Told, fold
 from labrun.core.resources import Request
 from labrun.core.spec import ConfigFile, Input, Link, Narrative, NotFrozen, Source, Spec, Target
 from labrun.core.traceback import RaisedError
@@ -275,9 +276,8 @@ def test_what_is_declared_stands_in_the_manifest() -> None:
     links = (Link("data", "/home/ada/planck/data"),)
     spec = structs.replace(RICH, resources=asked, pod="h100", source=structs.replace(RICH.source, links=links))
     told = life(54, Exited(1), spec)
-    failure = Failure(
-        "environment_error", False, ("No module named 'jax'",), error=RaisedError("ModuleNotFoundError: jax")
-    )
+    error = RaisedError("ModuleNotFoundError: jax")
+    failure = Failure("setup_error", is_guess=False, evidence=("No module named 'jax'",), error=error)
     told[-1] = structs.replace(told[-1], missing_outputs=("*.csv",), failure=failure, hint="pip install jax")
     made = structs.replace(facts(spec), story=story.tell(told))
     found: dict[str, Any] = read(made)
@@ -327,3 +327,33 @@ def test_what_went_in_stands_in_the_readme() -> None:
         '    export LAB_INPUT_PATH="$here"/inputs\n    export LAB_INPUT_SKY="$here"/inputs/sky\n',
     ):
         assert words in text
+
+
+def test_the_readme_and_the_manifest_show_what_was_said_afterwards() -> None:
+    said = fold(
+        [
+            Annotation(at=THEN, author="ada\x1b[2J", text="first line\n\n# second line \x1b[31m"),
+            Amendment(at=THEN, author="bob", field="expected_outcome", text="a bump"),
+            Conclusion(at=THEN, author="ada", verdict="refutes", outcome="no bump", learnings=("mask first",)),
+        ],
+        unreadable=2,
+    )
+    text = readme.render(facts(said=said)).decode()
+    assert "\x1b" not in text
+    for words in (
+        "- Verdict: refutes.\n- Outcome: no bump\n- Learned: mask first\n",
+        "bob, expected outcome amended: a bump\n",
+        "first line\n  # second line",
+        "torn or altered: 2",
+        "`notes.jsonl`",
+    ):
+        assert words in text
+    assert "notes" not in readme.render(facts(said=Told())).decode().lower()
+    found = read(facts(said=said))
+    assert found["annotations"] == [
+        {"timestamp": "2026-11-20T12:00:00Z", "author": "ada\x1b[2J", "note": "first line\n\n# second line \x1b[31m"}
+    ]
+    narrative = found["narrative"]
+    assert isinstance(narrative, dict)
+    assert narrative["validation_status"] == "refutes"
+    assert narrative["amendments"][0]["field"] == "expected_outcome"
