@@ -87,8 +87,10 @@ def _is_traced(tid: int) -> bool:
 
 
 def threads(pid: int) -> list[int]:
-    """The server's threads in the order they were made."""
-    return sorted(int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir())
+    """The server's threads in the order they were made; numbers start again from the bottom after the highest one."""
+    highest = int(Path("/proc/sys/kernel/pid_max").read_text())
+    tids = [int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()]
+    return sorted(tids, key=lambda tid: (tid - pid) % highest)
 
 
 class CrashHome:
