@@ -22,9 +22,12 @@ test:
 	@sh requirements/set-up.sh dev
 	@$(PYTEST) -m "not night"
 
+# More of everything that is drawn by chance: kills, examples of a property; and what is large.
+night: export LABRUN_TEST_KILLS ?= 1000
+night: export LABRUN_TEST_EXAMPLES ?= 2000
 night:
 	@sh requirements/set-up.sh dev
-	@$(PYTEST)
+	@$(PYTEST) -o timeout=1800
 
 check:
 	@sh requirements/set-up.sh dev

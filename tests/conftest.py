@@ -10,5 +10,7 @@ for _name in [name for name in os.environ if name.startswith("LAB_")]:
     del os.environ[_name]
 
 # A shared machine pauses a test for longer than hypothesis' limit on one example.
-hypothesis.settings.register_profile("shared machine", deadline=None)
+# `LABRUN_TEST_EXAMPLES` is raised by night.
+_EXAMPLES = int(os.environ.get("LABRUN_TEST_EXAMPLES", "100"))
+hypothesis.settings.register_profile("shared machine", deadline=None, max_examples=_EXAMPLES)
 hypothesis.settings.load_profile("shared machine")

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from labrun.cli.narrative_form import HEADINGS, form, read_form
@@ -24,6 +24,7 @@ def detail(**told: Any) -> dict[str, Any]:
 
 
 @given(TEXTS, TEXTS, st.lists(TEXTS, max_size=3), TEXTS)
+@example("", "", [], "first\r\nsecond")
 def test_a_form_that_is_not_touched_says_nothing(before: str, outcome: str, learnings: list[str], later: str) -> None:
     whole = {
         "experiment": ONE,

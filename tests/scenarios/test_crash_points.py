@@ -250,11 +250,6 @@ def test_a_crash_at_a_state_changing_call_loses_and_doubles_nothing(tmp_path: Pa
     crash_everywhere(CrashHome(tmp_path), STRIDE)
 
 
-@pytest.mark.night
-def test_a_crash_at_any_state_changing_call_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    crash_everywhere(CrashHome(tmp_path), 1)
-
-
 RESERVE = r"parts\.engine\.reserve\(build_order\(parts, row, folder, key, gpus\)\)"
 BROKEN = {
     "the idempotency key is ignored": (

@@ -158,7 +158,7 @@ def test_a_job_control_shell_has_job_control(bench: Workbench) -> None:
     attempt, ada = start(
         bench, "/bin/bash", "--norc", "--noprofile", word="$ ", variables={"PATH": "/usr/bin:/bin", "PS1": "$ "}
     )
-    # The sum is printed by the job itself, so the terminal is the job's by then: an earlier Ctrl-Z would be the shell's.
+    # The sum is printed by the job itself, so the terminal is the job's by then: before, Ctrl-Z is the shell's.
     ada.type("sh -c 'echo $((40+2)); exec sleep 100'\r")
     bench.wait_output(attempt, "42")
     ada.type("\x1a")

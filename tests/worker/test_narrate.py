@@ -173,7 +173,6 @@ def test_a_note_that_came_between_views_and_seal_is_shown_afterwards(parts: Any)
     asyncio.run(catch_up(parts, sealed.run_id))
     assert [each["note"] for each in manifest({"folder": experiment.folder.path})["annotations"]] == ["between"]
     assert parts.index.get(sealed.run_id).remarks == "between"
-    assert not is_behind(experiment.folder)
 
 
 def test_without_a_manifest_no_view_says_that_nothing_was_left_behind(parts: Any) -> None:

@@ -62,7 +62,7 @@ def read_form(text: str, detail: Detail, where: str) -> tuple[list[dict[str, Any
     if not text.strip():
         return [], []
     sections, wrong = _sections(text, where)
-    untouched, _ = _sections(form(detail), where)
+    untouched, _ = _sections(form(detail).replace("\r\n", "\n"), where)
     remarks: list[dict[str, Any]] = []
     conclusion: dict[str, Any] = {}
     removed: list[str] = []
