@@ -12,6 +12,7 @@ import pytest
 
 from labrun.capture.listing import CREDENTIALS, NEVER, NO_CREDENTIALS, Listing, list_code
 from labrun.core.errors import CodeUnreadable, TooManyFiles
+from tests.other_user import NOBODY, refusal
 
 NASTY = (
     "-rf",
@@ -260,29 +261,6 @@ def test_only_the_files_named_are_listed(tmp_path: Path) -> None:
         list_code(tmp_path, ("missing.py",))
 
 
-def refusal(root: Path) -> str:
-    """What listing says to an ordinary user; root may read everything, so it is asked in a child."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        if os.geteuid() == 0:
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-        os.environ["HOME"] = str(root)
-        try:
-            list_code(root)
-        except CodeUnreadable as error:
-            os.write(writing, str(error).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        text = answer.read()
-    os.waitpid(child, 0)
-    return text
-
-
 @pytest.mark.parametrize("way", ["git", "walk"])
 def test_a_folder_that_cannot_be_read_is_named(way: str) -> None:
     root = Path(tempfile.mkdtemp(prefix="labrun-closed-"))  # the folders of pytest are closed to others
@@ -291,9 +269,9 @@ def test_a_folder_that_cannot_be_read_is_named(way: str) -> None:
         if way == "git":
             git(root, "init", "-q")
         if os.geteuid() == 0:
-            subprocess.run(["chown", "-R", "65534:65534", str(root)], check=True)
+            subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(root)], check=True)
         (root / "closed").chmod(0)
-        assert refusal(root).startswith(f"cannot freeze `{root}/closed`")
+        assert refusal(lambda: list_code(root), CodeUnreadable, root).startswith(f"cannot freeze `{root}/closed`")
     finally:
         (root / "closed").chmod(0o700)
         shutil.rmtree(root)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from labrun.engines.protocol import Dead
 from labrun.shim import kernel
-from tests.engines.workbench import HOSTILE, NOBODY, Workbench, is_alive, kill
+from tests.engines.workbench import NOBODY, Workbench, is_alive, kill
 from tests.helpers import wait_until
+from tests.hostile import HOSTILE
 
 PR_SET_DUMPABLE = 4
 

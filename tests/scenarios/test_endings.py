@@ -10,30 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import wait_until
+from tests.hostile import HOSTILE
 from tests.scenarios.laboratory import LaboratoryUnderTest, Refused, journal
 
 pytestmark = pytest.mark.timeout(120)
-
-HOSTILE = """
-import os, signal, sys, time
-for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-    signal.signal(number, signal.SIG_IGN)
-def family(depth):
-    for _ in range(2):
-        if os.fork() == 0:
-            os.setsid()
-            if os.fork():
-                os._exit(0)
-            if depth:
-                family(depth - 1)
-            while True:
-                time.sleep(1)
-family(2)
-print("grown", flush=True)
-while True:
-    time.sleep(1)
-"""
-"""Double forks, sessions of their own, deaf to every polite signal."""
 
 
 def shim_pid(lab: LaboratoryUnderTest, run_id: str) -> int:

@@ -17,6 +17,7 @@ from labrun.core.errors import CodeUnreadable, DiskFull, StoreDamaged, TooBig
 from labrun.store.code import CodeStore
 from labrun.store.objects import CHUNK_BYTES, Objects
 from labrun.store.working import FILE, LINK, PROGRAM, Entry, is_untouched
+from tests.other_user import refusal
 
 NASTY = ("-rf", "new\nline.py", "unicode-ü-漢.py", "caf\udce9.txt", "a b/--help", "a b.py", "a", "z/y/x/w.py")
 
@@ -298,28 +299,6 @@ def test_a_file_that_is_being_replaced_is_frozen(source: Path, store: CodeStore)
     assert store.entries(frozen.tree)["run.sh"].mode == PROGRAM
 
 
-def refusal(root: Path, store: Path) -> str:
-    """What freezing says to an ordinary user; root may read everything, so it is asked in a child."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        if os.geteuid() == 0:
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-        try:
-            CodeStore(store).freeze(root, every_file(root))
-        except CodeUnreadable as error:
-            os.write(writing, str(error).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        text = answer.read()
-    os.waitpid(child, 0)
-    return text
-
-
 def test_a_file_that_cannot_be_read_is_named() -> None:
     place = Path(tempfile.mkdtemp(prefix="labrun-closed-"))  # the folders of pytest are closed to others
     try:
@@ -327,7 +306,11 @@ def test_a_file_that_cannot_be_read_is_named() -> None:
         write(place, "source/secret.csv").chmod(0)
         if os.geteuid() == 0:
             subprocess.run(["chown", "-R", "65534:65534", str(place)], check=True)
-        said = refusal(place / "source", place / "code.git")
+        said = refusal(
+            lambda: CodeStore(place / "code.git").freeze(place / "source", every_file(place / "source")),
+            CodeUnreadable,
+            place,
+        )
         assert said == f"cannot freeze `{place}/source/secret.csv`: Permission denied"
         assert not packs(place / "code.git")
     finally:

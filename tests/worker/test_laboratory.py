@@ -1,6 +1,5 @@
 """A resumed experiment is one experiment: open, in every list, under every name, before and after a restart."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,15 +17,6 @@ from tests.scenarios.laboratory import LaboratoryUnderTest, journal
 from tests.worker.test_floor import opened
 
 EXPERIMENTS = "/v1/labs/main/experiments"
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[LaboratoryUnderTest]:
-    """A laboratory where one experiment runs at a time."""
-    found = LaboratoryUnderTest(tmp_path / "home", settings="slots = 1\n")
-    found.start()
-    yield found
-    found.stop()
 
 
 def labels(lab: LaboratoryUnderTest, query: str) -> list[str]:

@@ -31,15 +31,6 @@ from tests.worker.test_floor import opened
 EXPERIMENTS = "/v1/labs/main/experiments"
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[LaboratoryUnderTest]:
-    """A laboratory where one experiment runs at a time."""
-    found = LaboratoryUnderTest(tmp_path / "home", settings="slots = 1\n")
-    found.start()
-    yield found
-    found.stop()
-
-
 def say(lab: LaboratoryUnderTest, reference: str, *remarks: dict[str, Any], author: str = "ada") -> dict[str, Any]:
     body = {"author": author, "remarks": list(remarks)}
     told: dict[str, Any] = lab.call("POST", f"{EXPERIMENTS}/{reference}/notes", body)

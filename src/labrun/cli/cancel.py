@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from labrun.capture.caller import user_name
-from labrun.cli import exit as statuses
 from labrun.cli import show
-from labrun.cli.connect import connect, resolve
+from labrun.cli.connect import connect
+from labrun.cli.each import each
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
 from labrun.client.api import Client
@@ -31,26 +31,14 @@ def cancel(output: Output, references: tuple[str, ...], is_urgent: bool, lab: st
     Example:
       lab cancel EXP-054 EXP-055
     """
-    from labrun.core.errors import LabError  # start-up time: `lab cancel --help` does without
-
     client, user = connect(output, lab), user_name()
-    seen: list[dict[str, Any]] = []
-    status = 0
-    for reference in references:
-        try:
-            label = client.cancel(resolve(client, reference), by=user, is_urgent=is_urgent)["label"]
-            detail = _look(client, label)
-        except LabError as error:
-            if len(references) == 1:
-                raise
-            output.insist(f"lab: {error.message}")
-            status = max(status, statuses.of_error(error.code))
-            continue
-        seen.append(detail["experiment"])
-        if output.is_human:
-            output.data(_tell(detail))
+
+    def stop(label: str) -> dict[str, Any]:
+        return _look(client, client.cancel(label, by=user, is_urgent=is_urgent)["label"])
+
+    stopped, status = each(output, client, references, stop, _tell)
     if output.face == "json":
-        output.json(seen)
+        output.json([detail["experiment"] for detail in stopped])
     return status
 
 

@@ -7,12 +7,13 @@ import click
 from labrun.capture.caller import user_name
 from labrun.cli import exit as statuses
 from labrun.cli import show
-from labrun.cli.connect import connect, resolve
+from labrun.cli.connect import connect
+from labrun.cli.each import each
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
-from labrun.cli.table import table, visible
+from labrun.cli.table import table
 from labrun.client.api import Client
-from labrun.core.errors import LabError, RequestError
+from labrun.core.errors import RequestError
 from labrun.core.units import parse_duration, show_size
 
 
@@ -43,19 +44,14 @@ def delete(
     client = connect(output, lab)
     if purge:
         return _purge(output, client, older_than or "30d", is_asked=not yes)
-    deleted, status = [], 0
-    for reference in references:
-        try:
-            one = client.delete(resolve(client, reference), by=user_name())
-        except LabError as error:
-            if len(references) == 1:
-                raise
-            output.insist(f"lab: {visible(error.message)}")
-            status = max(status, statuses.of_error(error.code))
-            continue
-        deleted.append(one)
-        if output.is_human:
-            output.data(f"{one['label']} deleted; `lab undelete {one['label']}` brings it back")
+    user = user_name()
+    deleted, status = each(
+        output,
+        client,
+        references,
+        lambda label: client.delete(label, by=user),
+        lambda one: f"{one['label']} deleted; `lab undelete {one['label']}` brings it back",
+    )
     if output.face == "json":
         output.json(deleted)
     return status

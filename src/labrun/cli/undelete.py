@@ -1,11 +1,13 @@
 """`lab undelete`: bring deleted experiments back, or show which there are."""
 
+from typing import Any
+
 import click
 
 from labrun.capture.caller import user_name
-from labrun.cli import exit as statuses
 from labrun.cli import show
-from labrun.cli.connect import connect, resolve
+from labrun.cli.connect import connect
+from labrun.cli.each import each
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
 from labrun.cli.table import table, visible
@@ -24,27 +26,18 @@ def undelete(output: Output, references: tuple[str, ...], lab: str) -> int:
     Example:
       lab undelete EXP-054
     """
-    from labrun.core.errors import LabError  # start-up time: `lab undelete --help` does without
-
     client = connect(output, lab)
     if not references:
         return _list(output, client.trash()["experiments"])
-    back, status = [], 0
-    for reference in references:
-        try:
-            one = client.undelete(resolve(client, reference), by=user_name())
-        except LabError as error:
-            if len(references) == 1:
-                raise
-            output.insist(f"lab: {visible(error.message)}")
-            status = max(status, statuses.of_error(error.code))
-            continue
-        back.append(one)
-        if output.is_human:
-            output.data(f"{one['label']} is back{': ' + visible(one['folder']) if one['folder'] else ''}")
+    user = user_name()
+    back, status = each(output, client, references, lambda label: client.undelete(label, by=user), _tell)
     if output.face == "json":
         output.json(back)
     return status
+
+
+def _tell(one: dict[str, Any]) -> str:
+    return f"{one['label']} is back{': ' + visible(one['folder']) if one['folder'] else ''}"
 
 
 def _list(output: Output, deleted: list[dict[str, object]]) -> int:

@@ -23,7 +23,6 @@ from labrun.engines.local.control import ControlFiles
 from labrun.engines.protocol import Alive, Dead, Ended, Engine, Unstarted
 from labrun.shim import kernel
 from tests.engines.workbench import (
-    HOSTILE,
     SHIM,
     Workbench,
     breaks,
@@ -34,6 +33,7 @@ from tests.engines.workbench import (
     public_interpreter,
 )
 from tests.helpers import wait_until
+from tests.hostile import HOSTILE
 
 ROOT = Path(__file__).parents[3]
 
