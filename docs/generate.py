@@ -31,6 +31,7 @@ ROOMS = (
     "cli",
     "client",
     "bootstrap",
+    "delivery",
     "settings",
     "server",
     "worker",

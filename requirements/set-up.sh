@@ -26,6 +26,9 @@ missing() {
     if [ "$group" = dev ]; then
         command -v strace >/dev/null 2>&1 || printf 'strace '
         command -v faketime >/dev/null 2>&1 || printf 'faketime '
+        [ -x /usr/sbin/sshd ] || command -v sshd >/dev/null 2>&1 || printf 'openssh-server '
+        command -v ssh >/dev/null 2>&1 || printf 'openssh-client '
+        command -v ip >/dev/null 2>&1 || [ -x /sbin/ip ] || printf 'iproute2 '
     fi
 }
 

@@ -20,10 +20,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.box import a_box
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -106,6 +109,18 @@ def surroundings(folder: Path) -> dict[str, str]:
     }
 
 
+@contextmanager
+def another_machine(document: Path, folder: Path, variables: dict[str, str]) -> Iterator[None]:
+    """For the page about one: `ssh box` leads to a real sshd, with a home of its own behind it."""
+    if document.name != "use-another-machine.md":
+        yield
+        return
+    with a_box(folder / "box") as (box, cable):
+        reached = box.reach("127.0.0.1", cable.port)
+        variables |= {name: text for name, text in reached.items() if name != "LAB_HOST"}
+        yield
+
+
 def run_all(folder: Path, found: list[Command], variables: dict[str, str]) -> list[tuple[int, str]]:
     """Run the commands in one shell; give exit status and output of each that was reached."""
     script = []
@@ -145,7 +160,8 @@ def test_every_command_shown_does_what_is_shown(document: Path, tmp_path: Path) 
     found = commands(document)
     variables = surroundings(tmp_path)
     try:
-        results = run_all(tmp_path, found, variables)
+        with another_machine(document, tmp_path, variables):
+            results = run_all(tmp_path, found, variables)
     finally:
         subprocess.run(
             ["lab", "server", "stop"], env=variables, capture_output=True, check=False, timeout=30, cwd=tmp_path

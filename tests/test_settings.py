@@ -251,3 +251,48 @@ def test_the_home_is_lab_home_or_a_folder_of_ones_own(tmp_path: Path, monkeypatc
     assert settings.home_path() == tmp_path / "elsewhere"
     monkeypatch.setenv("LAB_HOME", "here/../there")
     assert settings.home_path() == Path.cwd() / "there"
+
+
+# --- another machine
+
+
+def test_where_the_lab_is_comes_from_the_option_the_variable_or_ones_own_file(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings.host(None) is None
+    (places.own / "config.toml").write_text("host = 'box'\nuser = 'ada'\nport = 2222\nkey = '~/k'\n[experiment]\n")
+    found = settings.host(None)
+    assert found is not None
+    assert (found.text, found.given) == ("box", {"user": "ada", "port": 2222, "key": "~/k"})
+    assert found.place == f"{places.own}/config.toml: host"
+    monkeypatch.setenv("LAB_HOST", "other")
+    found = settings.host(None)
+    assert found == settings.ChosenHost("other", {}, "$LAB_HOST"), "the user and key of one machine are no other's"
+    assert settings.host("third") == settings.ChosenHost("third", {}, "--host")
+    assert settings.host("local") is None
+    monkeypatch.setenv("LAB_HOST", "local")
+    assert settings.host(None) is None
+
+
+def test_the_names_of_an_older_tool_are_understood(places: Places) -> None:
+    (places.own / "config.toml").write_text(
+        "worker_host = 'box'\nworker_user = 'ada'\nworker_port = 22\nworker_base = '/data/lab'\napi_key = 'x'\n"
+    )
+    found = settings.host(None)
+    assert found is not None
+    assert found.given == {"user": "ada", "port": 22, "home": "/data/lab", "api_key": "x"}
+
+
+@pytest.mark.parametrize("line", ["host = 1", "port = 'x'", "port = 70000", "key = true", "hots = 'box'"])
+def test_a_wrong_line_about_the_host_is_named(places: Places, line: str) -> None:
+    (places.own / "config.toml").write_text(f"{line}\n")
+    with pytest.raises(BadDescription) as caught:
+        settings.host(None)
+    assert told(caught.value)[0].startswith(line.partition(" ")[0])
+
+
+def test_a_project_cannot_send_anybody_to_another_machine(places: Places) -> None:
+    (places.project / "lab.toml").write_text("host = 'stranger'\n")
+    assert settings.host(None) is None
+    with pytest.raises(BadDescription, match=r"lab\.toml"):
+        places.merged()

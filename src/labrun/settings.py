@@ -7,9 +7,10 @@ fills the few values each of them declares. `home_path` is all that most command
 
 import os
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from labrun.core.errors import BadDescription, BadValue, HomeUnusable, UnknownOption
 from labrun.core.layers import RESOURCES, Layer, anchored
@@ -25,6 +26,12 @@ VARIABLES = (
     *("hypothesis", "context", "intent", "expect", "parent", "group", "tags", "metrics_from"),
 )
 """Options that a variable may give."""
+HOST_NAMES = {
+    **{"host": "host", "user": "user", "port": "port", "key": "key", "host_lab": "lab", "host_home": "home"},
+    **{"worker_host": "host", "worker_user": "user", "worker_port": "port", "worker_base": "home"},
+    "api_key": "api_key",
+}
+"""Names in a user's config that say where the lab is; `ssh` needs no `api_key`, so that one is read and not used."""
 
 
 @dataclass(frozen=True)
@@ -101,20 +108,22 @@ def pods(home: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def layers(home: Path, project: Path | None) -> list[Layer]:
+def layers(home: Path | None, project: Path | None) -> list[Layer]:
     """What files give besides the experiment file, the weakest first; paths in them count from their folder.
 
     The user's `config.toml`, the home's `home.toml`, the project's `lab.toml`: table `[experiment]` in each.
 
     Args:
-        home: The lab's home.
+        home: The lab's home; None when it is on another machine.
         project: Source root; None without one.
 
     Raises:
         BadDescription: A file is not TOML or holds something wrong; everything is listed.
         HomeUnusable: `home.toml` is not TOML.
     """
-    found = [_layer(user_config(), _read_own(user_config())), _layer(home / "home.toml", _read(home / "home.toml"))]
+    found = [_layer(user_config(), _read_own(user_config(), HOST_NAMES))]
+    if home is not None:
+        found.append(_layer(home / "home.toml", _read(home / "home.toml")))
     if project is not None:
         found.append(_layer(project / "lab.toml", _read_own(project / "lab.toml")))
     return [layer for layer in found if layer.description]
@@ -148,6 +157,63 @@ def variables() -> Layer:
     if wrong:
         raise BadDescription("the environment", wrong, "set it anew, or `unset` it")
     return Layer(found, lambda field: f"${names.get(field, field)}")
+
+
+class ChosenHost(NamedTuple):
+    """Another machine to work on, as somebody said it."""
+
+    text: str
+    """`ssh://user@box:port`, `user@box` or `box`."""
+    given: dict[str, Any]
+    """`user`, `port`, `key`, `lab` (the command there) and `home` (there)."""
+    place: str
+    """Who said so."""
+
+
+def host(chosen: str | None) -> ChosenHost | None:
+    """The machine that commands talk to: `--host`, else `$LAB_HOST`, else the user's config; None is this one.
+
+    A project's `lab.toml` cannot say it: who clones a repository must not be sent to a stranger's machine.
+
+    Args:
+        chosen: From `--host`; `local` means this machine whatever else is said.
+
+    Raises:
+        BadDescription: The config is not TOML or holds something wrong; everything is listed.
+    """
+    variable = os.environ.get("LAB_HOST")  # noqa: TID251
+    said = chosen or variable
+    if said == "local":
+        return None
+    path = user_config()
+    table = {HOST_NAMES[key]: value for key, value in _read_own(path, HOST_NAMES).items() if key in HOST_NAMES}
+    wrong = [
+        (key, f"`{value}` is no {'number of a port' if key == 'port' else 'text'}")
+        for key, value in table.items()
+        if not (isinstance(value, str) or (key == "port" and isinstance(value, int) and 0 < value < 65536))
+        or (key == "port" and isinstance(value, str))
+    ]
+    if wrong:
+        raise BadDescription(f"`{path}`", wrong, _MEND)
+    text = said or table.get("host")
+    if not text or text == "local":
+        return None
+    # what the file says of its own host holds for that one alone
+    given = {key: value for key, value in table.items() if key != "host"} if text == table.get("host") else {}
+    return ChosenHost(text, given, "--host" if chosen else "$LAB_HOST" if variable else f"{path}: host")
+
+
+def runtime_folder() -> Path:
+    """Where sockets of this login may lie: `$XDG_RUNTIME_DIR/labrun`, else a folder of the user's in `/tmp`."""
+    base = os.environ.get("XDG_RUNTIME_DIR")  # noqa: TID251
+    is_usable = base and base.startswith("/") and os.access(base, os.W_OK)
+    return Path(base, "labrun") if base and is_usable else Path(f"/tmp/labrun-{os.getuid()}")
+
+
+def cache_folder() -> Path:
+    """What can be made anew: `$XDG_CACHE_HOME/labrun`."""
+    base = os.environ.get("XDG_CACHE_HOME")  # noqa: TID251
+    return (Path(base) if base and base.startswith("/") else Path.home() / ".cache") / "labrun"
 
 
 def user_config() -> Path:
@@ -185,14 +251,14 @@ def _faults(table: object) -> list[tuple[str, str]]:
     return found
 
 
-def _read_own(path: Path) -> dict[str, Any]:
-    """Read a file that holds nothing but the table `[experiment]`."""
+def _read_own(path: Path, names: Collection[str] = ()) -> dict[str, Any]:
+    """Read a file that holds nothing but the table `[experiment]`, and these names."""
     try:
         found = _parse(path)
     except _UnreadableError as error:
         raise BadDescription(f"`{path}`", [(path.name, str(error))], _MEND) from error
     wrong = [(key, "nobody knows it here; options of an experiment stand below `[experiment]`") for key in found]
-    wrong = [(key, text) for key, text in wrong if key != "experiment"]
+    wrong = [(key, text) for key, text in wrong if key != "experiment" and key not in names]
     if wrong:
         raise BadDescription(f"`{path}`", wrong, _MEND)
     return found

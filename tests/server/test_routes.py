@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from labrun.server import transfer
 from labrun.server.routes import ROUTES
 from tests.scenarios.laboratory import LaboratoryUnderTest
 
@@ -34,7 +35,7 @@ def listed(document: dict[str, Any]) -> set[tuple[str, str]]:
 def test_the_document_lists_every_route_and_no_other(document: dict[str, Any]) -> None:
     routes = {
         (method, re.sub(r"\{(\w+):\w+\}", r"{\1}", path))
-        for route in ROUTES
+        for route in (*ROUTES, *transfer.ROUTES)
         for path in route.paths
         for method in route.http_methods
     }

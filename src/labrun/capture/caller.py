@@ -17,12 +17,22 @@ DROPPED = frozenset(
         *("OLDPWD", "PWD", "SHLVL", "_"),
         *("INVOCATION_ID", "JOURNAL_STREAM", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"),
         *("LAB_EXPERIMENT", "LAB_RUN_ID", "LAB_ATTEMPT", "LAB_FOLDER", "LAB_OUTPUT_PATH", "LAB_ATTEMPT_KEY"),
-        *("LAB_SEED", "LAB_NAME", "LAB_CONFIG", "LAB_CONFIGS", "LAB_INPUT_PATH", "LAB_METRICS"),
+        *("LAB_SEED", "LAB_NAME", "LAB_CONFIG", "LAB_CONFIGS", "LAB_INPUT_PATH", "LAB_METRICS", "LAB_HOST"),
     }
 )
 """Variables of this terminal, login or surrounding experiment; elsewhere and later they are wrong."""
 DROPPED_PREFIXES = ("SSH_", "SLURM_", "PBS_", "XDG_SESSION_", "VSCODE_", "LAB_INPUT_", "LAB_OPTION_")
 _LIMITS = ("AS", "CORE", "CPU", "DATA", "FSIZE", "MEMLOCK", "NOFILE", "NPROC", "RSS", "STACK")
+
+
+class Elsewhere(NamedTuple):
+    """Another machine, where it will run: programs, interpreter and data are looked for there, code is taken here."""
+
+    name: str
+    python: str | None
+    """The Python of a login there."""
+    user_home: Path
+    """Of the login here."""
 
 
 class Caller(NamedTuple):
@@ -39,6 +49,8 @@ class Caller(NamedTuple):
     """Named resources, from the home's settings."""
     process: Mapping[str, Any]
     """Umask, niceness, processors, soft limits, in the wire's words."""
+    elsewhere: Elsewhere | None = None
+    """None: it runs on this machine. Else `variables`, `pods` and `process` are those of the other one."""
 
 
 def is_readable_text(value: str) -> bool:

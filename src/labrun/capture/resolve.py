@@ -2,6 +2,7 @@
 
 Looks at files and changes nothing. Cheap to import and free of the wire's types: every submit does it.
 """
+# Long because every field of a description is checked here, in one place for command line, file and HTTP.
 
 import binascii
 import os
@@ -10,7 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from labrun.capture.caller import Caller, interpreter, is_executable, is_readable_text, variables_to_send, which
+from labrun.capture.caller import (
+    Caller,
+    interpreter,
+    is_executable,
+    is_readable_text,
+    variables_to_send,
+    which,
+)
+from labrun.capture.elsewhere import path_there, placement_there, python_there
 from labrun.capture.placement import Placement, never_roots, place
 from labrun.capture.target import Target, check_size, recognise
 from labrun.core.errors import BadValue, NotRunnable
@@ -54,7 +63,7 @@ def resolve(
     given = [name if value is None else f"{name}={value}" for name, value in description.get("env", {}).items()]
     variables, left_out = variables_to_send(caller.variables, given)
     target = _target(description, caller, cwd, variables.get("PATH"), place_of)
-    placement = _placement(target, description, caller, cwd)
+    placement = _placement(target, description, caller, cwd, place_of)
     argv = [placement.word, *target.arguments]
     if target.python is not None:
         argv = [str(target.python), *(["-m"] if target.kind == "module" else []), *argv]
@@ -86,7 +95,7 @@ def resolve(
     if configs := _list(description.get("config")):
         request["configs"] = [str(_readable(_path(cwd, path), path, "config", place_of)) for path in configs]
     if "inputs" in description:
-        request["inputs"] = _inputs(description["inputs"], cwd, place_of)
+        request["inputs"] = _inputs(description["inputs"], cwd, place_of, caller)
     if "links" in description:
         if description.get("live"):
             raise BadValue(place_of("links"), list(description["links"]), "wanted with `live`: everything is live then")
@@ -174,7 +183,10 @@ def _target(
     else:
         words = arguments if module is not None else [*_list(description.get("script")), *arguments]
     python = _python(description, caller, cwd, place_of)
-    return recognise(words, module=module, is_program=is_program, cwd=cwd, path=path, python=python)
+    is_elsewhere = caller.elsewhere is not None
+    return recognise(
+        words, module=module, is_program=is_program, cwd=cwd, path=path, python=python, is_elsewhere=is_elsewhere
+    )
 
 
 def _python(
@@ -184,6 +196,8 @@ def _python(
 
     def find() -> Path:
         wanted = description.get("python")
+        if caller.elsewhere is not None:
+            return python_there(wanted, caller.elsewhere, caller.variables, place_of)
         if wanted is None:
             return interpreter(caller.variables, cwd)
         found = _path(cwd, wanted) if "/" in wanted else which(wanted, caller.variables.get("PATH"), cwd)
@@ -194,9 +208,14 @@ def _python(
     return find
 
 
-def _placement(target: Target, description: Mapping[str, Any], caller: Caller, cwd: Path) -> Placement:
-    forbidden = never_roots(Path(caller.variables.get("HOME") or "/"), caller.lab_home)
+def _placement(
+    target: Target, description: Mapping[str, Any], caller: Caller, cwd: Path, place_of: Callable[[str], str]
+) -> Placement:
+    here, there = Path(caller.variables.get("HOME") or "/"), caller.elsewhere
+    forbidden = never_roots(here if there is None else there.user_home, caller.lab_home)
     placement = place(target, cwd, forbidden)
+    if there is not None:
+        return placement_there(placement, description, there, cwd, place_of)
     if not description.get("live"):
         return placement
     word = str(target.file) if target.file is not None and target.kind != "script" else target.word
@@ -351,7 +370,9 @@ def _readable(path: Path, given: str, field: str, place_of: Callable[[str], str]
     return path.absolute()
 
 
-def _inputs(given: Mapping[str, str], cwd: Path, place_of: Callable[[str], str]) -> dict[str, str]:
+def _inputs(
+    given: Mapping[str, str], cwd: Path, place_of: Callable[[str], str], caller: Caller | None = None
+) -> dict[str, str]:
     from labrun.core.faults import INPUT_NAME, doubled_input, is_input_name  # start-up time: few declare data
 
     found: dict[str, str] = {}
@@ -359,6 +380,10 @@ def _inputs(given: Mapping[str, str], cwd: Path, place_of: Callable[[str], str])
         place = place_of(f"inputs.{name}")
         if not is_input_name(name):
             raise BadValue(place, name, INPUT_NAME)
+        if caller is not None and caller.elsewhere is not None:
+            expected = f"an absolute path on {caller.elsewhere.name}, or one below `~/`: data are not uploaded"
+            found[name] = path_there(text, caller.variables, place, expected)
+            continue
         path = _path(cwd, text)
         if not path.exists():
             raise BadValue(place, text, "a file or folder that is there")

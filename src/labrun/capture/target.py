@@ -45,6 +45,7 @@ def recognise(
     cwd: Path,
     path: str | None,
     python: Callable[[], Path],
+    is_elsewhere: bool = False,
 ) -> Target:
     """Say what is to be run.
 
@@ -59,6 +60,7 @@ def recognise(
         cwd: The caller's directory.
         path: PATH of the experiment; decides which program a bare name is.
         python: Finds the interpreter of a script or module.
+        is_elsewhere: It runs on another machine, whose programs cannot be looked at from here.
 
     Raises:
         RequestError: There is nothing there, or nothing that can be run.
@@ -72,7 +74,8 @@ def recognise(
         raise BadValue("command", "", "a script, `-m module`, or `--` and a program")
     first, rest = words[0], tuple(words[1:])
     if is_program:
-        return Target("program", first, first, rest, _find_program(first, cwd, path), None)
+        is_theirs = is_elsewhere and ("/" not in first or first.startswith("/"))
+        return Target("program", first, first, rest, None if is_theirs else _find_program(first, cwd, path), None)
     file = cwd / first
     head = _look_at(first, file)
     if first.endswith(".py") or (not is_executable(file) and _is_python_script(head)):

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labrun.capture import caller
-from labrun.cli import show, surroundings
-from labrun.cli.connect import connect, resolve
+from labrun.cli import show
+from labrun.cli.connect import connect, resolve, variables_for
 from labrun.cli.output import Output
 from labrun.cli.table import visible
 from labrun.core.units import show_size
@@ -19,8 +19,8 @@ _LEAST_COLUMN = 8
 
 def rerun(output: Output, lab: str, reference: str, request: dict[str, Any], env: Sequence[str]) -> int:
     """Ask for a rerun in the caller's name and surroundings, and print the answer."""
-    variables, left_out = caller.variables_to_send(surroundings.caller_variables(), env)
     client = connect(output, lab)
+    variables, left_out = caller.variables_to_send(variables_for(client), env)
     body = {**request, "by": caller.user_name(), "variables": variables}
     answer = client.rerun(resolve(client, reference), body, os.urandom(16).hex())
     if left_out:

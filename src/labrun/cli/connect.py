@@ -1,7 +1,12 @@
 """A client for the caller's home, and what references mean in the caller's directory."""
 
+import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
 
 from labrun import settings
 from labrun.cli.output import Output
@@ -9,11 +14,77 @@ from labrun.client.address import socket_of
 from labrun.client.api import Client
 from labrun.client.reference import label_in_path
 
+if TYPE_CHECKING:  # start-up time: only with another machine in front
+    from labrun.client.host import Address, Host
+    from labrun.client.remote import RemoteClient
+
+_HOSTS: dict["Address", "Host"] = {}
+"""Each machine once for the whole command: what it said of itself is asked for once."""
+
 
 def connect(output: Output, lab: str = "main", *, may_start: bool = True) -> Client:
     """Make a client; the first request starts a server when none runs."""
+    chosen = chosen_host()
+    if chosen is not None:
+        return _remote(output, lab, chosen)
     home = settings.home_path()
     return Client(socket_of(home), lab, start=partial(start, home, output) if may_start else None)
+
+
+def chosen_host() -> "Address | None":
+    """The machine this command is for; None: this one.
+
+    Raises:
+        RequestError: What was said is no machine.
+    """
+    context = click.get_current_context(silent=True)
+    said = settings.host(context.find_root().params.get("host") if context is not None else None)
+    if said is None:
+        return None
+    from labrun.client.host import parse_address  # start-up time: only with another machine in front
+
+    return parse_address(said.text, said.given, said.place)
+
+
+def only_here(what: str) -> None:
+    """Refuse what has a meaning only on the machine of the home.
+
+    Raises:
+        RequestError: Another machine was chosen.
+    """
+    if (chosen := chosen_host()) is not None:
+        from labrun.core.errors import RequestError  # start-up time: only when it is refused
+
+        hint = f"`ssh {chosen.shown}` and type it there, or `lab --host local {what}` for this machine"
+        raise RequestError(f"`lab {what}` works on the machine of the home, and {chosen.shown} is another", hint=hint)
+
+
+def _remote(output: Output, lab: str, address: "Address") -> "RemoteClient":
+    from labrun.client.host import Host, kept_lines_folder  # start-up time: only with another machine in front
+    from labrun.client.remote import RemoteClient
+
+    if address not in _HOSTS:
+        kept = kept_lines_folder(settings.runtime_folder())
+        _HOSTS[address] = Host(address, kept, may_ask=is_somebody_there())
+    return RemoteClient(_HOSTS[address], lab, say=lambda text: output.insist(f"lab: {text}"))
+
+
+def is_somebody_there() -> bool:
+    """Whether a question is seen and can be answered: a job in the background would be stopped by reading."""
+    try:
+        return os.isatty(0) and os.isatty(2) and os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:  # a terminal, but not the one this session belongs to
+        return False
+
+
+def variables_for(client: Client) -> Mapping[str, str]:
+    """The variables an experiment starts from: this shell's, or those of the login on the other machine."""
+    if client.is_remote:
+        found: Mapping[str, str] = cast("RemoteClient", client).introduction["variables"]
+        return found
+    from labrun.cli.surroundings import caller_variables  # start-up time: a submit alone needs them
+
+    return caller_variables()
 
 
 def start(home: Path, output: Output) -> None:
@@ -37,7 +108,7 @@ def resolve(client: Client, reference: str) -> str:
     """
     if "/" not in reference and reference not in (".", ".."):
         return reference
-    label = label_in_path(reference, Path.cwd(), settings.home_path() / "labs")
+    label = label_in_path(reference, Path.cwd(), settings.home_path() / "labs") if not client.is_remote else None
     if label is not None:
         return label
     found = [

@@ -9,7 +9,7 @@ import click
 
 from labrun import settings
 from labrun.cli import exit as statuses
-from labrun.cli.connect import connect
+from labrun.cli.connect import chosen_host, connect
 from labrun.cli.options import face_options
 from labrun.cli.output import Output
 from labrun.cli.table import visible
@@ -28,7 +28,8 @@ def doctor(output: Output) -> int:
     Example:
       lab doctor
     """
-    findings = [_home(settings.home_path())]
+    host = chosen_host()
+    findings = [_home(settings.home_path())] if host is None else [_finding("host", host.shown)]
     try:
         findings += connect(output).doctor()["findings"]
     except LabError as error:

@@ -40,6 +40,8 @@ OF_CODE = {
     "home_busy": WORLD,
     "queue_missing": WORLD,
     "server_unreachable": WORLD,
+    "host_unreachable": WORLD,
+    "host_without_lab": WORLD,
     "server_stopping": WORLD,
     "disk_full": WORLD,
     "store_damaged": WORLD,

@@ -58,7 +58,12 @@ def screen(output: Output, detail: dict[str, Any]) -> list[str]:
             ("what", show.command(one)),
             ("why", "\n".join(visible(line) for line in (one["note"] or "no note").splitlines())),
             ("stands", _stands(one)),
-            ("where", visible(one["folder"] or show.no_folder(one, "no folder before its first attempt"))),
+            (
+                "where",
+                show.place(one["folder"])
+                if one["folder"]
+                else show.no_folder(one, "no folder before its first attempt"),
+            ),
             ("logs", f"lab logs {one['label']}" if one["folder"] else ""),
         ]
     )

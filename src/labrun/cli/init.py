@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from labrun import settings
+from labrun.cli.connect import only_here
 from labrun.cli.options import face_options
 from labrun.cli.output import Output
 from labrun.cli.serve import init_home
@@ -26,6 +27,7 @@ def init(output: Output, state: Path | None) -> int:
     Example:
       LAB_HOME=/nfs/group/lab lab init --state /var/tmp/lab-state
     """
+    only_here("init")
     root = init_home(settings.home_path(), state.absolute() if state is not None else None)
     if output.face == "json":
         output.json({"home": str(root), "state": str(state.absolute()) if state is not None else None})

@@ -39,6 +39,7 @@ COMMANDS = {
     "delete": ("delete", "delete", "Move experiments that are over to the trash."),
     "undelete": ("undelete", "undelete", "Bring deleted experiments back, or show which there are."),
     "restore": ("restore", "restore", "Write the code an experiment ran with into a folder."),
+    "pull": ("pull", "pull", "Copy an experiment's files to here, from another machine too."),
     "doctor": ("doctor", "doctor", "Check home, host and server."),
     "reindex": ("reindex", "reindex", "Rebuild the index from the folders."),
     "schema": ("schema", "schema", "Print the JSON Schema of an experiment file, for editors."),
@@ -49,6 +50,8 @@ COMMANDS = {
     "server": ("server", "server", "Look at, stop or restart the server; what runs, runs on."),
 }
 """Module, attribute and one line of help of every command; the module is loaded when it is used."""
+HIDDEN = {"bridge": ("bridge", "bridge")}
+"""Commands that only labrun itself calls."""
 
 
 class LazyGroup(click.Group):
@@ -60,9 +63,9 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load one command."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
             return None
-        module, attribute, _ = COMMANDS[cmd_name]
+        module, attribute, *_ = COMMANDS.get(cmd_name) or HIDDEN[cmd_name]
         found = getattr(import_module(f"labrun.cli.{module}"), attribute)
         assert isinstance(found, click.Command)
         if ctx.resilient_parsing:  # somebody pressed the tab key
@@ -85,7 +88,7 @@ class LazyGroup(click.Group):
             RequestError: Nobody knows it.
         """
         name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
+        if name not in COMMANDS and name not in HIDDEN and not name.startswith("-"):
             guess = nearest(name, COMMANDS)
             hint = f"did you mean `lab {guess}`?" if guess else "`lab --help` lists what there is"
             if name.endswith(".py"):
@@ -96,7 +99,8 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lab", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.option("--host", metavar="ADDRESS", help="The lab on another machine: ssh://user@box, user@box, box.")
+def cli(host: str | None) -> None:
     """The laboratory on the computer you already own.
 
     Runs your scripts when their turn comes and leaves a folder that says what ran, on what, and how it ended.
@@ -165,6 +169,8 @@ def _translate(error: click.ClickException) -> LabError:
         for parameter in error.ctx.command.get_params(error.ctx):
             known.extend(parameter.opts)
     if isinstance(error, click.NoSuchOption):
+        if error.option_name == "--host" and where != "lab":
+            return RequestError("`--host` stands before the command", hint=f"`lab --host ADDRESS {where[4:]} …`")
         return UnknownOption(error.option_name, [name for name in known if name.startswith("--")], where)
     message = error.format_message().rstrip(".")
     return RequestError(message[:1].lower() + message[1:], hint=f"`{where} --help` shows how")

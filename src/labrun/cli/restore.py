@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from labrun.cli.connect import connect, resolve
+from labrun.cli.connect import connect, only_here, resolve
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
 from labrun.cli.table import visible
@@ -30,6 +30,7 @@ def restore(output: Output, reference: str, folder: str, lab: str) -> int:
     """
     from labrun.core.errors import BadValue  # start-up time: `lab restore --help` does without
 
+    only_here(f"restore {reference} {folder}")
     # links stay as they are typed: the server makes what is missing, below the folder that was meant
     destination = os.path.abspath(Path(folder).expanduser()) if folder else ""  # noqa: PTH100
     try:

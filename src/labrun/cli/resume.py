@@ -3,8 +3,8 @@
 import click
 
 from labrun.capture import caller
-from labrun.cli import show, surroundings
-from labrun.cli.connect import connect, resolve
+from labrun.cli import show
+from labrun.cli.connect import connect, resolve, variables_for
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
 
@@ -24,7 +24,7 @@ def resume(output: Output, reference: str, env: tuple[str, ...], lab: str) -> in
       lab resume EXP-054
     """
     client = connect(output, lab)
-    variables, left_out = caller.variables_to_send(surroundings.caller_variables(), env)
+    variables, left_out = caller.variables_to_send(variables_for(client), env)
     one = client.resume(resolve(client, reference), by=caller.user_name(), variables=variables)
     if left_out:
         output.say(f"lab: not passed on, not UTF-8: {', '.join(left_out)}")

@@ -64,7 +64,7 @@ def tell_start(output: Output, submission: Submission, accepted: dict[str, Any])
     if spec.get("interpreter"):
         parts.append(spec["interpreter"])
     if experiment["folder"]:
-        parts.append(experiment["folder"])
+        parts.append(show.place(experiment["folder"]))
     output.say(f"lab: {' · '.join(parts)}")
     output.say(*(f"lab: {visible(notice)}" for notice in (*submission.notices, *accepted["notices"])))
     if submission.hint:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from labrun import settings
-from labrun.cli.connect import start
+from labrun.cli.connect import only_here, start
 from labrun.cli.options import face_options
 from labrun.cli.output import Output
 from labrun.client.address import socket_of
@@ -38,6 +38,7 @@ def serve(output: Output, detach: bool, new_queue: bool, report_fd: int | None) 
     home = settings.home_path()
     if report_fd is not None:
         return _serve_detached(home, report_fd)
+    only_here("serve")
     if detach and not new_queue:
         start(home, output)
         output.say(f"lab: serving {home}")

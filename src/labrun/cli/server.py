@@ -10,7 +10,7 @@ import click
 from labrun import settings
 from labrun.cli import exit as statuses
 from labrun.cli import show
-from labrun.cli.connect import connect, start
+from labrun.cli.connect import connect, only_here, start
 from labrun.cli.options import face_options
 from labrun.cli.output import Output, fields
 from labrun.cli.table import visible
@@ -34,6 +34,7 @@ def status(output: Output) -> int:
     Example:
       lab server status
     """
+    only_here("server status")
     try:
         seen = connect(output, may_start=False).server()
     except ServerUnreachable:
@@ -59,6 +60,7 @@ def stop(output: Output) -> int:
     Example:
       lab server stop
     """
+    only_here("server stop")
     seen = stop_and_wait(output)
     if output.face == "json":
         output.json({"stopped": seen is not None})
@@ -79,6 +81,7 @@ def restart(output: Output) -> int:
     Example:
       lab server restart
     """
+    only_here("server restart")
     before = stop_and_wait(output)
     start(settings.home_path(), output)
     seen = connect(output, may_start=False).server()

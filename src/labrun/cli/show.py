@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from labrun.cli.connect import chosen_host
 from labrun.cli.output import Output
 from labrun.cli.table import visible
 from labrun.core.units import show_size
@@ -113,6 +114,17 @@ def no_folder(experiment: Mapping[str, Any], usual: str) -> str:
     return usual
 
 
+def place(folder: str) -> str:
+    """Where files are; on another machine as `scp` takes it."""
+    host = chosen_host()
+    return visible(folder) if host is None else f"{host.name}:{visible(folder)}"
+
+
+def where(experiment: Mapping[str, Any], usual: str) -> str:
+    """Where its files are, or why there are none."""
+    return place(experiment["folder"]) if experiment["folder"] else no_folder(experiment, usual)
+
+
 def missing(gap: Mapping[str, Any]) -> str:
     """What the quota cut out of a log."""
     size = show_size(gap["size"])
@@ -135,5 +147,5 @@ def closing(experiment: Mapping[str, Any], ending: Mapping[str, Any]) -> list[st
     lasted = took(ending)
     lines = [f"{head}, {lasted}" if lasted else head]
     folder = experiment["folder"]
-    lines.append(f"files: {visible(folder)}" if folder else f"no files: {no_folder(experiment, 'it had not started')}")
+    lines.append(f"files: {place(folder)}" if folder else f"no files: {no_folder(experiment, 'it had not started')}")
     return lines

@@ -1,13 +1,14 @@
 """`lab status`: one screen, what runs, what waits and why, what ended."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
 from labrun import settings
 from labrun.cli import show
-from labrun.cli.connect import connect
+from labrun.cli.connect import chosen_host, connect
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
 from labrun.cli.table import table, visible
@@ -53,7 +54,8 @@ def status(output: Output, watch: bool, lab: str) -> int:
 
 def _look_again() -> float:
     """When this person last looked, Unix seconds; from now on that is now."""
-    path = settings.looked_path(settings.home_path())
+    host = chosen_host()
+    path = settings.looked_path(settings.home_path() if host is None else Path(host.shown))
     try:
         before = path.stat().st_mtime
     except OSError:

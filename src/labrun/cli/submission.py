@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
 
@@ -14,11 +14,15 @@ from labrun.capture.caller import Caller, host_name, is_readable_text, process_s
 from labrun.capture.placement import find_root, never_roots
 from labrun.capture.resolve import STDIN_LIMIT_BYTES
 from labrun.cli import surroundings
+from labrun.cli.connect import chosen_host, connect, is_somebody_there
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
 from labrun.client.api import Client
 from labrun.core.errors import BadValue, NotRunnable, TooBig
 from labrun.core.layers import RESOURCES, Layer, Merged, anchored, lay_over
+
+if TYPE_CHECKING:  # start-up time: only with another machine in front
+    from labrun.client.remote import RemoteClient
 
 
 class Submission(NamedTuple):
@@ -144,16 +148,17 @@ def build(ctx: click.Context, chosen: Mapping[str, Any]) -> Submission:
     cwd = current_directory()
     variables = surroundings.caller_variables()
     home = settings.home_path()
+    caller = _caller(ctx, chosen["lab"], cwd, variables, home)
+    is_here = caller.elsewhere is None
     here = [settings.variables(), _flags(ctx, chosen)]
     file, notices = list[Layer](), list[str]()
     if chosen["file"] is not None:
         read, notices = _file(chosen["file"], here[-1])
         # paths here count from where they were typed, wherever the file's folder is
         file, here = [read], [layer._replace(description=anchored(layer.description, str(cwd))) for layer in here]
-    pods = settings.pods(home)
+    pods = caller.pods
     project = _project([*file, *here], cwd, never_roots(Path(variables.get("HOME") or "/"), home))
-    merged = lay_over([*settings.layers(home, project), *file, *here], pods)
-    caller = Caller(cwd, variables, user_name(), host_name(), home, pods, process_settings())
+    merged = lay_over([*settings.layers(home if is_here else None, project), *file, *here], pods)
 
     def place_of(field: str) -> str:
         return merged.origins.get(field, f"`{field}`")
@@ -171,25 +176,31 @@ def build(ctx: click.Context, chosen: Mapping[str, Any]) -> Submission:
     return Submission(request, (*notices, *found.notices), hint, merged)
 
 
+def _caller(ctx: click.Context, lab: str, cwd: Path, variables: Mapping[str, str], home: Path) -> Caller:
+    client = connect(ctx.ensure_object(Output), lab) if chosen_host() is not None else None
+    if client is None:
+        return Caller(cwd, variables, user_name(), host_name(), home, settings.pods(home), process_settings())
+    from labrun.cli.upload import caller_elsewhere  # start-up time: only with another machine in front
+
+    return caller_elsewhere(cast("RemoteClient", client), cwd, home)
+
+
 def send(output: Output, client: Client, submission: Submission) -> dict[str, Any]:
     """Hand it in; one key for all tries, so it is accepted once at most."""
-    if output.is_human and _is_somebody_there():
+    request = submission.request
+    if client.is_remote:
+        from labrun.cli.upload import deliver  # start-up time: only with another machine in front
+
+        request = deliver(output, cast("RemoteClient", client), request, current_directory())
+    elif output.is_human and is_somebody_there():
         from labrun.cli.survey import ask_about_links  # start-up time: only with somebody to ask
 
-        ask_about_links(output, client, submission.request)
+        ask_about_links(output, client, request)
     try:
-        return client.submit(submission.request, os.urandom(16).hex())
+        return client.submit(request, os.urandom(16).hex())
     except KeyboardInterrupt:
         output.insist("lab: interrupted; `lab list` shows whether it was accepted before that")
         raise
-
-
-def _is_somebody_there() -> bool:
-    """Whether a question is seen and can be answered: a job in the background would be stopped by reading."""
-    try:
-        return os.isatty(0) and os.isatty(2) and os.tcgetpgrp(0) == os.getpgrp()
-    except OSError:  # a terminal, but not the one this session belongs to
-        return False
 
 
 def only_look(output: Output, submission: Submission, chosen: Mapping[str, Any]) -> bool:

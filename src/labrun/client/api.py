@@ -62,6 +62,9 @@ class Piece:
 class Client:
     """Speaks to the server of one home about one lab."""
 
+    is_remote = False
+    """Whether paths here are not paths there."""
+
     def __init__(self, socket: Path, lab: str = "main", *, start: Callable[[], None] | None = None) -> None:
         """Remember the address; nothing is opened yet.
 
@@ -213,6 +216,15 @@ class Client:
         target = self._of(reference) + "/restore"
         return self._post(target, {"destination": destination}, timeout_s=3600.0)
 
+    def files(self, reference: str) -> Json:
+        """Every file in an experiment's folder."""
+        return self._get(self._of(reference) + "/files")
+
+    def file(self, reference: str, path: str, *, offset: int, limit_bytes: int) -> bytes:
+        """A piece of one of them."""
+        query = _query({"path": path, "offset": offset, "limit_bytes": limit_bytes})
+        return self._call("GET", self._of(reference) + "/file" + query).body
+
     def status(self) -> Json:
         """One screen: what runs, what waits and why, what ended last."""
         return self._get(f"/v1/labs/{self._lab}/status")
@@ -279,13 +291,9 @@ class Client:
             except NoAnswer as error:
                 raise self._unreachable(str(error)) from error
             else:
-                if reply.status < 400:
+                if (stopping := self._refused(reply)) is None:
                     return reply
-                problem = _problem(reply)
-                if problem.code != "server_stopping":
-                    raise problem
-                why = problem
-                self.close()
+                why = stopping
             now = time.monotonic()
             deadline = deadline if deadline is not None else now + RETRY_S
             if now > deadline:
@@ -294,6 +302,19 @@ class Client:
                 self._start()
             else:
                 time.sleep(_PAUSE_S)
+
+    def _refused(self, reply: Reply) -> Exception | None:
+        """Raise what an answer refuses; give back what to wait for when the server is about to leave."""
+        if reply.status < 400:
+            return None
+        problem: Exception = _problem(reply)
+        if getattr(problem, "code", None) != "server_stopping":
+            raise problem
+        self.close()
+        return problem
+
+    def _connect(self) -> Connection:
+        return Connection(self._path)
 
     def _once(
         self,
@@ -304,14 +325,15 @@ class Client:
         *,
         timeout_s: float,
         is_repeatable: bool,
+        kind: str = "application/json",
     ) -> Reply:
         # a kept connection may have been closed by the server just now: then nobody can tell whether the
         # request arrived, so what must not be repeated goes over a fresh one
         if self._connection is not None and not (is_repeatable and self._connection.is_usable):
             self.close()
         if self._connection is None:
-            self._connection = Connection(self._path)
-        return self._connection.exchange(method, target, body=body, headers=headers, timeout_s=timeout_s)
+            self._connection = self._connect()
+        return self._connection.exchange(method, target, body=body, headers=headers, timeout_s=timeout_s, kind=kind)
 
     def _unreachable(self, why: str) -> Exception:
         from labrun.core.errors import ServerUnreachable  # start-up time: only when something failed

@@ -67,8 +67,9 @@ def connect(path: Path, timeout_s: float) -> _socket.socket:
 class Connection:
     """One connection; requests one after the other, kept alive in between."""
 
-    def __init__(self, path: Path, timeout_s: float = 10.0) -> None:
-        self._socket = connect(path, timeout_s)
+    def __init__(self, to: Path | _socket.socket, timeout_s: float = 10.0) -> None:
+        """Connect to a Unix socket, or take over a line that leads to a server."""
+        self._socket = connect(to, timeout_s) if isinstance(to, Path) else to
         self._buffer = b""
         self.is_usable = True
 
@@ -85,15 +86,17 @@ class Connection:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float = 30.0,
+        kind: str = "application/json",
     ) -> Reply:
         """Send one request and read its whole answer.
 
         Args:
             method: GET or POST.
             target: Path and query, already percent-encoded.
-            body: JSON, or None.
+            body: What `kind` says, or None.
             headers: Further header lines.
             timeout_s: Longest silence between two pieces of the answer.
+            kind: Media type of the body.
 
         Raises:
             BrokenOff: The connection ended before the answer was whole.
@@ -102,7 +105,7 @@ class Connection:
         lines = [f"{method} {target} HTTP/1.1", "Host: lab"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         if body is not None:
-            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+            lines += [f"Content-Type: {kind}", f"Content-Length: {len(body)}"]
         request = "\r\n".join([*lines, "", ""]).encode("ascii") + (body or b"")
         try:
             self._socket.settimeout(timeout_s)

@@ -23,6 +23,8 @@ LabError
 │   ├── HomeBusy                    another server owns this home
 │   ├── QueueMissing                an initialised home lost its queue
 │   ├── ServerUnreachable           no server answered, and none could be started
+│   ├── HostUnreachable             the other machine does not answer, or lets nobody in
+│   ├── HostWithoutLab              the other machine has no labrun, or one that cannot be talked to
 │   ├── ServerStopping              the server is about to leave; ask again in a moment
 │   ├── DiskFull                    no space or no inodes left for the home
 │   ├── StoreDamaged                a file of the home is torn or altered
@@ -313,6 +315,25 @@ class ServerUnreachable(WorldError):
         super().__init__(
             f"no server at {address}: {why}", hint="`lab serve` starts one in the foreground and shows why it fails"
         )
+
+
+class HostUnreachable(WorldError):
+    """The other machine does not answer, or lets nobody in."""
+
+    code = "host_unreachable"
+    retryable = True
+
+    def __init__(self, host: str, why: str, hint: str | None = None) -> None:
+        super().__init__(f"`{host}` cannot be reached: {why}", hint=hint or f"try `ssh {host}` by hand")
+
+
+class HostWithoutLab(WorldError):
+    """The other machine has no labrun, or one that cannot be talked to."""
+
+    code = "host_without_lab"
+
+    def __init__(self, host: str, why: str, hint: str) -> None:
+        super().__init__(f"no lab answers on `{host}`: {why}", hint=hint)
 
 
 class ServerStopping(WorldError):

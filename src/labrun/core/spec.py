@@ -60,6 +60,8 @@ class Source(Struct, frozen=True, omit_defaults=True):
     """Working directory: relative to `work/` when `cwd_is_live` is false, else absolute."""
     cwd_is_live: bool = False
     """The caller stood outside the root and keeps his directory: not frozen, recorded as such."""
+    is_elsewhere: bool = False
+    """`root` lies on the machine it was submitted from (`Spec.host`); what was frozen there was uploaded."""
     is_live: bool = False
     """`--live`: it runs in the caller's own folder; `tree` says what lay there at submit."""
     links: tuple[Link, ...] = ()

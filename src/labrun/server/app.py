@@ -8,6 +8,7 @@ from litestar.openapi import OpenAPIConfig
 
 from labrun import __version__
 from labrun.core.errors import LabError
+from labrun.server import transfer
 from labrun.server.bodies import check_body
 from labrun.server.errors import http_error, lab_error, unexpected
 from labrun.server.posted import PostedSchema
@@ -21,7 +22,7 @@ BODY_LIMIT_BYTES = 8 * 2**20
 def build_app(laboratory: Laboratory, surrounding: Surrounding) -> Litestar:
     """Put the routes in front of a laboratory."""
     config = AppConfig(
-        route_handlers=list(ROUTES),
+        route_handlers=[*ROUTES, *transfer.ROUTES],
         before_request=check_body,
         state=State({"laboratory": laboratory, "surrounding": surrounding}),
         exception_handlers={LabError: lab_error, HTTPException: http_error, Exception: unexpected},

@@ -77,7 +77,8 @@ class CodeStore:
             path: The bare repository; made by the first freeze.
             seen: What is known of source files, so that an unchanged folder costs a stat per file.
         """
-        self._objects = Objects(path)
+        self.objects = Objects(path)
+        """What is stored, by hash; written only within `writing`."""
         self._lock = threading.Lock()
         self._seen = seen if seen is not None else SeenFiles(None)
         self._entries: OrderedDict[str, Mapping[str, Entry]] = OrderedDict()
@@ -93,7 +94,7 @@ class CodeStore:
                 vanished is left out, and said.
             DiskFull: Nothing was stored.
         """
-        with self._writing("freezing code"):
+        with self.writing("freezing code"):
             return self._freeze(os.fspath(root), listing, limit_bytes)
 
     def store_files(self, files: Mapping[str, bytes]) -> str:
@@ -112,13 +113,13 @@ class CodeStore:
         for name in files:
             if not all(map(_is_entry_name, name.split("/"))):
                 raise ValueError(f"no path of a tree: {name!r}")
-        with self._writing("storing what was submitted"):
-            writer = self._objects.writing()
+        with self.writing("storing what was submitted"):
+            writer = self.objects.writing()
             try:
                 items = []
                 for name, content in files.items():
                     blob = hash_bytes(BLOB, content)
-                    if blob not in writer and blob not in self._objects:
+                    if blob not in writer and blob not in self.objects:
                         writer.add(BLOB, blob, len(content), [content])
                     items.append((name, FILE, blob))
                 tree = self._write_tree(_nested("", items), writer)
@@ -128,17 +129,17 @@ class CodeStore:
             return tree.hex()
 
     @contextlib.contextmanager
-    def _writing(self, what: str) -> Iterator[None]:
+    def writing(self, what: str) -> Iterator[None]:
         """One writer at a time, in a repository that is there; a full disk is said as one."""
         with self._lock:
             try:
                 if not self._is_prepared:
-                    self._objects.prepare()
+                    self.objects.prepare()
                     self._is_prepared = True
                 yield
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise DiskFull(str(self._objects.path), what) from error
+                    raise DiskFull(str(self.objects.path), what) from error
                 raise
 
     def _freeze(self, root: str, listing: FileList, limit_bytes: int) -> Frozen:
@@ -147,7 +148,7 @@ class CodeStore:
         if size > limit_bytes:
             raise too_big(root, found, size, limit_bytes)
         seen = self._seen.of(root)
-        writer = self._objects.writing()
+        writer = self.objects.writing()
         try:
             items, late = self._store_all(root, found, seen, writer)
             if gone := [*gone, *late]:
@@ -156,7 +157,7 @@ class CodeStore:
                 back, _, gone = look(root, gone)
                 more, late = self._store_all(root, back, seen, writer)
                 items, gone = sorted(items + more), [*gone, *late]
-            if seen.items != items or seen.tree not in self._objects:
+            if seen.items != items or seen.tree not in self.objects:
                 seen.tree = self._write_tree(_nested(root, items), writer)
             writer.finish()
         finally:
@@ -185,11 +186,11 @@ class CodeStore:
             with reading(path):
                 target = os.fsencode(os.readlink(path))  # noqa: PTH115  the bytes matter
             blob = hash_bytes(BLOB, target)
-            if blob not in writer and blob not in self._objects:
+            if blob not in writer and blob not in self.objects:
                 writer.add(BLOB, blob, len(target), [target])
             return name, LINK, blob
         known = seen.hash_of(name, look_of(status))
-        if known is not None and (known in self._objects or known in writer):
+        if known is not None and (known in self.objects or known in writer):
             return name, PROGRAM if status.st_mode & stat.S_IXUSR else FILE, known
         for _ in range(_TRIES):
             if (stored := self._store_file(path, name, seen, writer)) is not None:
@@ -212,7 +213,7 @@ class CodeStore:
             for chunk in chunks_at(path, fd) if content is None else (content,):
                 hashed.update(chunk)
             blob = hashed.digest()
-            if blob not in writer and blob not in self._objects:
+            if blob not in writer and blob not in self.objects:
                 again = chunks_at(path, fd) if content is None else (content,)
                 if not writer.add(BLOB, blob, before.st_size, again):
                     return None
@@ -240,7 +241,7 @@ class CodeStore:
         lines.sort(key=lambda line: line[0] + b"/" if line[1] == FOLDER else line[0])
         content = b"".join(b"%o %s\0%s" % (mode, name, blob) for name, mode, blob in lines)
         tree = hash_bytes(TREE, content)
-        if tree not in writer and tree not in self._objects:
+        if tree not in writer and tree not in self.objects:
             writer.add(TREE, tree, len(content), [content])
         return tree
 
@@ -252,7 +253,7 @@ class CodeStore:
         """
         known = self._entries.get(tree)
         if known is None:
-            with self._objects.reading() as reader:
+            with self.objects.reading() as reader:
                 known = dict(self._read_tree(reader, tree))
             with self._lock_entries:
                 self._entries[tree] = known
@@ -263,15 +264,15 @@ class CodeStore:
     def _read_tree(self, reader: PackReader, tree: str, folder: str = "") -> Iterator[tuple[str, Entry]]:
         content = reader.content(bytes.fromhex(tree))
         if hash_bytes(TREE, content).hex() != tree:
-            raise StoreDamaged(str(self._objects.path), f"tree {tree} is not what its hash says")
+            raise StoreDamaged(str(self.objects.path), f"tree {tree} is not what its hash says")
         try:
             lines = list(parse_tree(content, 20))
         except (ObjectFormatException, ValueError) as error:
-            raise StoreDamaged(str(self._objects.path), f"tree {tree}: {error}") from error
+            raise StoreDamaged(str(self.objects.path), f"tree {tree}: {error}") from error
         for raw, mode, child in lines:
             name = os.fsdecode(raw)
             if not _is_entry_name(name):
-                raise StoreDamaged(str(self._objects.path), f"tree {tree} has an entry named {name!r}")
+                raise StoreDamaged(str(self.objects.path), f"tree {tree} has an entry named {name!r}")
             if mode == FOLDER:
                 yield from self._read_tree(reader, child.decode(), f"{folder}{name}/")
             else:
@@ -284,10 +285,10 @@ class CodeStore:
         Raises:
             StoreDamaged: It is not there, or not what its hash says.
         """
-        with self._objects.reading() as reader:
+        with self.objects.reading() as reader:
             content = reader.content(bytes.fromhex(blob))
         if hash_bytes(BLOB, content).hex() != blob:
-            raise StoreDamaged(str(self._objects.path), f"file {blob} is not what its hash says")
+            raise StoreDamaged(str(self.objects.path), f"file {blob} is not what its hash says")
         return content
 
     def checkout(self, tree: str, destination: Path, *, keep_changed: bool = False) -> CheckedOut:
@@ -303,8 +304,8 @@ class CodeStore:
         """
         entries = self.entries(tree)
         writing = WorkingCopy(os.fspath(destination), keep_changed=keep_changed)
-        ordered = sorted(entries.items(), key=lambda item: self._objects.place(bytes.fromhex(item[1].blob)))
-        with self._objects.reading() as reader:
+        ordered = sorted(entries.items(), key=lambda item: self.objects.place(bytes.fromhex(item[1].blob)))
+        with self.objects.reading() as reader:
             for name, entry in ordered:
                 writing.put(name, entry, reader)
         return CheckedOut(len(entries), tuple(sorted(map(shown, writing.kept))))

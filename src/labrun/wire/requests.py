@@ -6,7 +6,26 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 from labrun.core.narrative import Verdict
-from labrun.core.spec import Spec, TerminalSize
+from labrun.core.spec import ConfigFile, Spec, TerminalSize
+
+
+class Delivered(Struct, frozen=True, omit_defaults=True):
+    """What was uploaded for a submit from another machine: its paths mean nothing here."""
+
+    tree: str
+    """Hash of the frozen code; all of it was uploaded before."""
+    brought: str
+    """Hash of the tree of what goes with it: lock files, difference, configuration, `environment.json` of there."""
+    configs: tuple[ConfigFile, ...] = ()
+    """Their copies lie in `brought`."""
+    import_path: tuple[str, ...] = ()
+    """Folders of the copy to import from, each as `./place`: where the other machine's Python found the code."""
+
+
+class Missing(Struct, frozen=True):
+    """`POST /v1/objects/missing`: which of these objects are not here."""
+
+    objects: tuple[str, ...]
 
 
 class Submit(Struct, frozen=True, omit_defaults=True):
@@ -31,6 +50,8 @@ class Submit(Struct, frozen=True, omit_defaults=True):
     """What the command will read (base64 in JSON); spooled as evidence."""
     duplicates: Literal["say", "reuse", "new"] = "say"
     """What to do when the same definition was submitted before: say so, give that one back, or say nothing."""
+    delivered: Delivered | None = None
+    """Set by a client on another machine: `configs` and `links` are then empty, the source root is not here."""
 
 
 class Cancel(Struct, frozen=True, omit_defaults=True):

@@ -23,6 +23,7 @@ from labrun.store.queue.protocol import NewRow, Row
 from labrun.wire.requests import Submit
 from labrun.wire.responses import Experiment
 from labrun.worker import lookup
+from labrun.worker.delivered import take_delivered
 from labrun.worker.floor import OpenExperiment, accepted
 from labrun.worker.parts import Parts
 from labrun.worker.submitted import take_in
@@ -45,10 +46,11 @@ async def accept(
         RequestError: The spec is wrong; nothing was changed.
         WorldError: The home did not take it; nothing was accepted.
     """
-    spec = _ours(structs.replace(request.spec, lab=lab))
+    spec = _ours(structs.replace(request.spec, lab=lab), is_elsewhere=request.delivered is not None)
     check(spec, request.variables, parts)
     spec = _with_parent(parts, spec)
-    spec, notices = await asyncio.to_thread(take_in, parts, request, spec)
+    take = take_in if request.delivered is None else take_delivered
+    spec, notices = await asyncio.to_thread(take, parts, request, spec)
     if request.duplicates == "reuse" and (earlier := similar(parts, spec, is_usable=True)) is not None:
         return earlier, notices, True
     taken, more = await enter(parts, spec, request.variables, key, request)
@@ -172,9 +174,11 @@ async def reopen(parts: Parts, told: Story, folder: Path, variables: Mapping[str
     return experiment
 
 
-def _ours(spec: Spec) -> Spec:
+def _ours(spec: Spec, *, is_elsewhere: bool) -> Spec:
     """Without what only the server may say: hashes become paths and objects of the store."""
-    source = structs.replace(spec.source, tree=None, links=(), import_path=None, not_frozen=())
+    source = structs.replace(
+        spec.source, tree=None, is_elsewhere=is_elsewhere, links=(), import_path=None, not_frozen=()
+    )
     surroundings = structs.replace(spec.surroundings, variables=None)
     return structs.replace(
         spec,
@@ -227,6 +231,8 @@ def check(spec: Spec, variables: Mapping[str, str], parts: Parts) -> None:
         raise BadValue("working directory", spec.source.cwd, "relative to the source root, or absolute when live")
     if spec.source.is_live and not spec.source.cwd_is_live:
         raise BadValue("working directory", spec.source.cwd, "absolute, for it runs live")
+    if source.is_elsewhere and (source.cwd_is_live or source.root is None or source.only):
+        raise BadValue("source", source.cwd, "a folder that was uploaded, and a place in it")
     if (spec.stdin == "terminal") != (spec.terminal is not None):
         raise BadValue("stdin", spec.stdin, "`terminal` together with the size of one")
     if spec.seed is not None and spec.seed < 0:

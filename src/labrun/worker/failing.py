@@ -68,7 +68,7 @@ def last_lines(folder: Folder, attempt: int) -> tuple[str, ...]:
 def _unfrozen(spec: Spec, folder: Folder, text: str) -> dict[str, str]:
     """Paths the text names that are not in the copy and are in the source folder: the place to link, for each."""
     source = spec.source
-    if source.root is None or source.is_live:
+    if source.root is None or source.is_live or source.is_elsewhere:
         return {}
     root, work, found = Path(source.root), folder.work, dict[str, str]()
     cwd = Path(source.cwd) if source.cwd_is_live else work / source.cwd

@@ -1,4 +1,5 @@
 """The worker as the server sees it: what can be asked of a home, one method each."""
+# Long because there are so many questions; each method only finds the experiment and asks who knows.
 
 import asyncio
 import itertools
@@ -30,6 +31,7 @@ from labrun.wire.responses import (
     ExperimentDetail,
     ExperimentPage,
     FailureCard,
+    FileListing,
     LogHeader,
     Rerunning,
     Restored,
@@ -53,6 +55,7 @@ from labrun.worker.recover import recover
 from labrun.worker.reindex import catch_up, rebuild
 from labrun.worker.restore import check_destination, restore
 from labrun.worker.sharing import Sharing
+from labrun.worker.transfer import list_files, read_file
 from labrun.worker.watch import Watch
 
 _SHOWN_WAITING = 20
@@ -230,7 +233,7 @@ class Laboratory:
     async def notes(self, reference: str, lab: str) -> Told:
         """Show what people said of an experiment."""
         shown = self.show(reference, lab)
-        place = Path(shown.folder) if shown.folder is not None else lookup.folder_of(self.parts, shown)
+        place = self._place_of(shown)
         folder = Folder(place) if place is not None else None
         return await asyncio.to_thread(narrate.told_of, self.parts.home, shown.run_id, folder)
 
@@ -320,6 +323,19 @@ class Laboratory:
         tree = source.tree if source is not None else self._show(found).tree
         label, destination = self._show(found).label, check_destination(request.destination)
         return await asyncio.to_thread(restore, self.parts.code, label, tree, source, destination)
+
+    async def files(self, reference: str, lab: str) -> FileListing:
+        """List every file in an experiment's folder."""
+        shown = self.show(reference, lab)
+        return await asyncio.to_thread(list_files, shown, self._place_of(shown))
+
+    async def file(self, reference: str, lab: str, path: str, offset: int, limit_bytes: int) -> bytes:
+        """Give a piece of one of its files."""
+        place = self._place_of(self.show(reference, lab))
+        return await asyncio.to_thread(read_file, place, path, offset, limit_bytes)
+
+    def _place_of(self, shown: Experiment) -> Path | None:
+        return Path(shown.folder) if shown.folder is not None else lookup.folder_of(self.parts, shown)
 
     async def _wait_sealed(self, experiment: OpenExperiment) -> None:
         floor = self.parts.floor

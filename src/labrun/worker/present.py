@@ -6,6 +6,7 @@ from labrun.core import lifecycle, story
 from labrun.core.endings import describe, exit_code_of
 from labrun.core.events import STEPS, Step, StepStatus
 from labrun.core.narrative import Told
+from labrun.core.spec import Spec
 from labrun.core.story import AttemptStory, Story
 from labrun.wire.responses import Artifact, AttemptView, Experiment, ExperimentDetail, StepView
 from labrun.worker.floor import OpenExperiment
@@ -103,7 +104,7 @@ def detail(shown: Experiment, told: Story, artifacts: tuple[Artifact, ...], seal
         artifact_count=len(artifacts) or (current.artifact_count if current else 0),
         artifact_bytes=sum(artifact.size_bytes for artifact in artifacts) or (current.artifact_bytes if current else 0),
         tree=told.tree,
-        source_root=spec.source.root,
+        source_root=root_of(spec),
         interpreter=spec.interpreter,
         cwd=spec.source.cwd,
         enforced=current.enforced if current else {},
@@ -115,6 +116,12 @@ def detail(shown: Experiment, told: Story, artifacts: tuple[Artifact, ...], seal
         missing_outputs=current.missing_outputs if current is not None else (),
         not_frozen=spec.source.not_frozen,
     )
+
+
+def root_of(spec: Spec) -> str | None:
+    """The source folder, with the machine it is on where that is another one."""
+    root = spec.source.root
+    return f"{spec.host}:{root}" if root is not None and spec.source.is_elsewhere else root
 
 
 def detail_of_waiting(shown: Experiment) -> ExperimentDetail:

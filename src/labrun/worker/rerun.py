@@ -13,7 +13,7 @@ import msgspec
 from msgspec import structs, to_builtins
 
 from labrun.capture.caller import host_name, is_executable
-from labrun.capture.environment import ENVIRONMENT_PLACE, PACKAGES_PLACE, capture_environment
+from labrun.capture.configs import take_config
 from labrun.capture.import_paths import not_frozen_arguments
 from labrun.capture.live import describe_live
 from labrun.capture.resolve import ChangedFields
@@ -22,7 +22,6 @@ from labrun.core import changes
 from labrun.core.arguments import combine
 from labrun.core.definition import definition_of
 from labrun.core.described import describe
-from labrun.core.environment import Environment
 from labrun.core.errors import BadValue, NotAllowedNow, NotRunnable
 from labrun.core.rerun import arguments_of, check_placeholders, with_arguments
 from labrun.core.spec import ConfigFile, NotFrozen, Spec, Staged
@@ -33,7 +32,7 @@ from labrun.worker import accept, staging
 from labrun.worker.floor import OpenExperiment
 from labrun.worker.lookup import read_story
 from labrun.worker.parts import Parts
-from labrun.worker.submitted import STDIN_PLACE, hash_inputs, take_config, take_in
+from labrun.worker.submitted import STDIN_PLACE, capture_here, environment_of, hash_inputs, submitted_files, take_in
 
 NO_CHANGES = ChangedFields({}, False, {}, None, {})
 
@@ -140,6 +139,10 @@ async def plan(
             spec.interpreter, "the Python it ran with is gone", "`lab fork --set python=PATH` names another"
         )
     is_fresh = request.code == "now" or spec.source.is_live
+    if is_fresh and spec.source.is_elsewhere:
+        raise BadValue(
+            "--code", "now", f"`same`: its source folder is on {origin.spec.host}; submit it anew from there"
+        )
     if spec.source.is_live and request.code == "same":
         notices.append(f"it runs live in {spec.source.cwd}: with what lies there then")
     return Planned(origin, spec, is_fresh, notices)
@@ -199,7 +202,7 @@ def _take_now(
         configs=tuple(configs),
         inputs=_input_paths(old, changed),
         links=tuple(link.place for link in old.source.links),
-        stdin=_submitted(parts, old).get(STDIN_PLACE),
+        stdin=submitted_files(parts, old.submitted).get(STDIN_PLACE),
     )
     return take_in(parts, request, planned.spec)
 
@@ -214,9 +217,9 @@ def _take_over(
     """
     old, label = planned.origin.spec, planned.origin.label
     spec, notices = planned.spec, list[str]()
-    submitted = _submitted(parts, old)
-    environment, fresh = _capture(spec, variables, parts, submitted)
-    told = [change.text for change in changes.environments(_environment(submitted), environment)]
+    submitted = submitted_files(parts, old.submitted)
+    environment, fresh = capture_here(spec, variables, parts, submitted)
+    told = [change.text for change in changes.environments(environment_of(submitted), environment)]
     if told:
         notices.append(f"not as it was for {label}: {'; '.join(told)}")
     submitted |= fresh
@@ -244,47 +247,6 @@ def _take_over(
 
 def _input_paths(old: Spec, changed: ChangedFields) -> dict[str, str]:
     return {**{data.name: data.path for data in old.inputs}, **changed.inputs}
-
-
-def _submitted(parts: Parts, spec: Spec) -> dict[str, bytes]:
-    """What was submitted beside the code, from the store: the copies in the folder belong to the script."""
-    if spec.submitted is None:
-        return {}
-    return {place: parts.code.blob(entry.blob) for place, entry in parts.code.entries(spec.submitted).items()}
-
-
-def _environment(submitted: Mapping[str, bytes]) -> Environment | None:
-    try:
-        return msgspec.json.decode(submitted.get(ENVIRONMENT_PLACE, b""), type=Environment)
-    except msgspec.DecodeError:
-        return None
-
-
-def _capture(
-    spec: Spec, variables: Mapping[str, str], parts: Parts, submitted: Mapping[str, bytes]
-) -> tuple[Environment, dict[str, bytes]]:
-    """Read interpreter, packages and machine now; lock files and repository are those of the frozen code."""
-    source = spec.source
-    cwd = Path(source.cwd) if source.cwd_is_live or source.root is None else Path(source.root, source.cwd)
-    captured = capture_environment(
-        root=None,
-        cwd=cwd if cwd.is_dir() else Path("/"),
-        interpreter=Path(spec.interpreter) if spec.interpreter is not None else None,
-        variables=variables,
-        tree=source.tree,
-        files=(),
-        readings=parts.readings,
-    )
-    old = _environment(submitted)
-    environment = structs.replace(
-        captured.environment,
-        locks=old.locks if old is not None else (),
-        repository=old.repository if old is not None else None,
-    )
-    files = {ENVIRONMENT_PLACE: msgspec.json.format(msgspec.json.encode(environment), indent=2) + b"\n"}
-    if PACKAGES_PLACE in captured.files:
-        files[PACKAGES_PLACE] = captured.files[PACKAGES_PLACE]
-    return environment, files
 
 
 def _not_frozen(spec: Spec) -> tuple[NotFrozen, ...]:

@@ -12,24 +12,25 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 from msgspec import structs
 
+from labrun.capture.configs import take_config
 from labrun.capture.credentials import revealing_arguments
-from labrun.capture.environment import Captured, capture_environment
+from labrun.capture.environment import ENVIRONMENT_PLACE, PACKAGES_PLACE, Captured, capture_environment
 from labrun.capture.import_paths import map_imports, not_frozen_arguments
 from labrun.capture.listing import Listing, list_code
 from labrun.capture.live import describe_live
 from labrun.core.definition import definition_of
-from labrun.core.errors import BadValue, CodeUnreadable, NoSuchScript, TooBig
+from labrun.core.environment import Environment
+from labrun.core.errors import BadValue, NoSuchScript
 from labrun.core.faults import INPUT_NAME, doubled_input, is_input_name
-from labrun.core.spec import ConfigFile, Input, Link, NotFrozen, Source, Spec
+from labrun.core.spec import Input, Link, NotFrozen, Source, Spec
 from labrun.store.objects import sync
 from labrun.store.remembered_links import remember, remembered
 from labrun.wire.requests import Submit
 from labrun.worker.parts import Parts
 
-CONFIG_LIMIT_BYTES = 16 * 2**20
-"""Largest configuration file that is copied; what is larger is data."""
 STDIN_PLACE = "stdin"
 
 
@@ -41,20 +42,30 @@ def take_in(parts: Parts, request: Submit, spec: Spec) -> tuple[Spec, list[str]]
         WorldError: Something cannot be read or stored.
     """
     spec, files, notices = _take_code(parts, request, spec)
-    revealing = revealing_arguments(spec.target.argv)
-    if revealing:
-        said = f"looks like credentials, and a command line is recorded as it is: {', '.join(revealing)}"
-        notices.append(f"{said}; pass it in a variable")
+    notices += revealing_notice(spec)
     captured = _capture(parts, request.variables, spec, files)
     submitted = dict(captured.files)
     configs = tuple(take_config(path, submitted) for path in request.configs)
-    stdin_sha256 = None
-    if spec.stdin == "spooled":
-        submitted[STDIN_PLACE] = request.stdin or b""
-        stdin_sha256 = hashlib.sha256(request.stdin or b"").hexdigest()
+    stdin_sha256 = spool_stdin(request, spec, submitted)
     inputs = hash_inputs(parts, request.inputs)
     spec = structs.replace(spec, configs=configs, inputs=inputs, submitted=parts.code.store_files(submitted))
     return structs.replace(spec, definition=definition_of(spec, stdin_sha256)), [*notices, *captured.notices]
+
+
+def revealing_notice(spec: Spec) -> list[str]:
+    """A warning for words on the command line that look like credentials."""
+    if not (revealing := revealing_arguments(spec.target.argv)):
+        return []
+    said = f"looks like credentials, and a command line is recorded as it is: {', '.join(revealing)}"
+    return [f"{said}; pass it in a variable"]
+
+
+def spool_stdin(request: Submit, spec: Spec, submitted: dict[str, bytes]) -> str | None:
+    """Put what the command will read among the submitted files; its SHA-256, None when it reads nothing."""
+    if spec.stdin != "spooled":
+        return None
+    submitted[STDIN_PLACE] = request.stdin or b""
+    return hashlib.sha256(request.stdin or b"").hexdigest()
 
 
 def _take_code(parts: Parts, request: Submit, spec: Spec) -> tuple[Spec, tuple[str, ...], list[str]]:
@@ -179,25 +190,46 @@ def _capture(parts: Parts, variables: Mapping[str, str], spec: Spec, files: tupl
     )
 
 
-def take_config(path: str, submitted: dict[str, bytes]) -> ConfigFile:
-    """Copy one configuration file; two of the same name get numbers."""
-    file = Path(path)
-    if not file.is_absolute():
-        raise BadValue("config", path, "an absolute path")
+def submitted_files(parts: Parts, tree: str | None) -> dict[str, bytes]:
+    """What was submitted beside some code, from the store: the copies in a folder belong to the script."""
+    if tree is None:
+        return {}
+    return {place: parts.code.blob(entry.blob) for place, entry in parts.code.entries(tree).items()}
+
+
+def environment_of(submitted: Mapping[str, bytes]) -> Environment | None:
+    """The environment that is among submitted files; None when it is not there or cannot be read."""
     try:
-        if not file.is_file():
-            raise BadValue("config", path, "a file; data go into inputs")
-        if (size := file.stat().st_size) > CONFIG_LIMIT_BYTES:
-            raise TooBig(f"config `{path}`", size, CONFIG_LIMIT_BYTES, "declare it as data: `--input NAME=PATH`")
-        content = file.read_bytes()
-    except OSError as error:
-        raise CodeUnreadable(path, error.strerror or str(error)) from error
-    number, place = 1, f"config/{file.name}"
-    while place in submitted:
-        number += 1
-        place = f"config/{file.stem}-{number}{file.suffix}"
-    submitted[place] = content
-    return ConfigFile(path, f"submitted/{place}", hashlib.sha256(content).hexdigest(), len(content))
+        return msgspec.json.decode(submitted.get(ENVIRONMENT_PLACE, b""), type=Environment)
+    except msgspec.DecodeError:
+        return None
+
+
+def capture_here(
+    spec: Spec, variables: Mapping[str, str], parts: Parts, submitted: Mapping[str, bytes]
+) -> tuple[Environment, dict[str, bytes]]:
+    """Read interpreter, packages and machine now; lock files and repository are those of the frozen code."""
+    source = spec.source
+    cwd = Path(source.cwd) if source.cwd_is_live or source.root is None else Path(source.root, source.cwd)
+    captured = capture_environment(
+        root=None,
+        cwd=cwd if cwd.is_dir() else Path("/"),
+        interpreter=Path(spec.interpreter) if spec.interpreter is not None else None,
+        variables=variables,
+        tree=source.tree,
+        files=(),
+        readings=parts.readings,
+    )
+    old = environment_of(submitted)
+    environment = structs.replace(
+        captured.environment,
+        locks=old.locks if old is not None else (),
+        repository=old.repository if old is not None else None,
+    )
+    files = {ENVIRONMENT_PLACE: msgspec.json.format(msgspec.json.encode(environment), indent=2) + b"\n"}
+    if PACKAGES_PLACE in captured.files:
+        files[PACKAGES_PLACE] = captured.files[PACKAGES_PLACE]
+    return environment, files
 
 
 def shared_tree(parts: Parts, tree: str) -> Path:

@@ -83,6 +83,7 @@ def build(facts: Facts) -> dict[str, Any]:
             "file_count": told.file_count if told.tree else None,
             "cwd": spec.source.cwd,
             "cwd_is_live": spec.source.cwd_is_live,
+            "is_elsewhere": spec.source.is_elsewhere,
             "is_live": spec.source.is_live,
             "links": [to_builtins(link) for link in spec.source.links],
             "not_frozen": [to_builtins(each) for each in spec.source.not_frozen],

@@ -138,7 +138,8 @@ def _what_ran(facts: Facts) -> Iterator[str]:
             yield f"  What lay there when it was queued: git tree {told.tree}."
     elif told.tree is not None:
         count = _files(told.file_count) if told.file_count else "files"
-        yield f"- Code: {count} of `{visible(source.root or '?')}`, frozen when it was queued; git tree {told.tree}."
+        place = f"`{visible(source.root or '?')}`" + (f" on {visible(spec.host)}" if source.is_elsewhere else "")
+        yield f"- Code: {count} of {place}, frozen when it was queued; git tree {told.tree}."
     else:
         yield "- Code: nothing was frozen; it ran on the files as they were."
     yield from _surroundings(facts)

@@ -1,0 +1,154 @@
+"""Code of this machine, packed for a lab on another one: frozen here as it would be there, sent by difference.
+
+A store of our own keeps what was frozen, so an unchanged project costs a stat per file, and an upload that
+was cut goes on where it stopped. It can be removed at any time; the next submit makes it anew.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import to_builtins
+
+from labrun.capture import host
+from labrun.capture.configs import take_config
+from labrun.capture.environment import ENVIRONMENT_PLACE
+from labrun.capture.import_paths import map_imports
+from labrun.capture.interpreter import callers_python
+from labrun.capture.listing import list_code
+from labrun.capture.locks import read_locks
+from labrun.capture.machine import machine
+from labrun.capture.readings import Readings
+from labrun.capture.repository import DIFF_PLACE, read_head, read_repository
+from labrun.core.environment import Environment
+from labrun.store import transfer
+from labrun.store.code import CodeStore, Frozen
+from labrun.store.seen import SeenFiles
+from labrun.wire.requests import Delivered
+
+PIECE_BYTES = 4 * 2**20
+"""About so much is sent at once, and is then safe there; a larger file travels alone."""
+
+
+class Packed(NamedTuple):
+    """What is to be uploaded before a request can be sent."""
+
+    delivered: dict[str, Any]
+    """A wire `Delivered` as plain values."""
+    trees: tuple[str, ...]
+    code: CodeStore
+    notices: tuple[str, ...]
+    file_count: int
+    size_bytes: int
+
+
+class Limits(NamedTuple):
+    """Most that is frozen."""
+
+    size_bytes: int
+    file_count: int
+
+
+def pack(request: Mapping[str, Any], *, cwd: Path, variables: Mapping[str, str], cache: Path, limits: Limits) -> Packed:
+    """Freeze what a submit brings. Blocks.
+
+    Args:
+        request: A wire `Submit` as plain values, resolved for another machine.
+        cwd: The caller's directory.
+        variables: The caller's environment on this machine.
+        cache: Where the store lies; made when it is not there.
+        limits: Most that is frozen.
+
+    Raises:
+        RequestError: The folder is too big, or a configuration file is no file.
+        WorldError: Something cannot be read or stored.
+    """
+    source, readings = request["spec"]["source"], Readings()
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    code = CodeStore(cache / "code.git", SeenFiles(cache / "seen", host.boot_id()))
+    if "root" in source:
+        root = Path(source["root"])
+        listing = list_code(root, tuple(source.get("only", ())), (), limit_files=limits.file_count)
+        frozen = code.freeze(root, listing, limits.size_bytes)
+        brought, notices = _brought(root, cwd, listing.files, frozen.tree, readings)
+        imports, more = _imports(root, listing.files, cwd, variables, readings)
+        more += [f"left out, it looks like credentials: {_some(listing.left_out)}"] if listing.left_out else []
+        notices = [*listing.notices, *frozen.notices, *notices, *more]
+    else:
+        frozen, brought = Frozen(code.store_files({}), 0, 0), _there(Environment(machine=machine(readings)))
+        imports, notices = (), []
+    configs = tuple(take_config(path, brought) for path in request.get("configs", ()))
+    delivered = Delivered(frozen.tree, code.store_files(brought), configs, imports)
+    trees = (delivered.brought, frozen.tree)
+    return Packed(to_builtins(delivered), trees, code, tuple(notices), frozen.file_count, frozen.size_bytes)
+
+
+def _brought(
+    root: Path, cwd: Path, files: Sequence[str], tree: str, readings: Readings
+) -> tuple[dict[str, bytes], list[str]]:
+    """What goes with the code: lock files, the difference to the commit, and what this machine is."""
+    head = read_head(root)
+    locks = read_locks(root, cwd, Path(head.top) if head else None, None, readings)
+    known = read_repository(root, files, tree, readings)
+    environment = Environment(
+        machine=machine(readings), locks=locks.locks, repository=known.repository if known is not None else None
+    )
+    brought = {**locks.files, **_there(environment)}
+    if known is not None and known.diff is not None:
+        brought[DIFF_PLACE] = known.diff
+    return brought, [*locks.notices, *(known.notices if known is not None else ())]
+
+
+def _there(environment: Environment) -> dict[str, bytes]:
+    return {ENVIRONMENT_PLACE: msgspec.json.format(msgspec.json.encode(environment), indent=2) + b"\n"}
+
+
+def _imports(
+    root: Path, files: Sequence[str], cwd: Path, variables: Mapping[str, str], readings: Readings
+) -> tuple[tuple[str, ...], list[str]]:
+    """Folders of the copy that the caller's Python imports from; what it imports from elsewhere stays here."""
+    found = map_imports(
+        root=root,
+        files=files,
+        interpreter=callers_python(variables, cwd),
+        python_path=variables.get("PYTHONPATH"),
+        cwd=cwd,
+        variables=variables,
+        readings=readings,
+    )
+    stay = [one.path for one in found.not_frozen if one.kind in ("editable", "import_path")]
+    notices = [f"imported from here and not uploaded: {_some(stay)}"] if stay else []
+    return tuple(entry for entry in found.import_path or () if entry.startswith("./")), notices
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+
+
+class Objects:
+    """What a packed tree consists of, in the order it is to be sent."""
+
+    def __init__(self, packed: Packed, tree: str) -> None:
+        self._code = packed.code
+        files, folders = transfer.objects_of(packed.code, tree)
+        self.names = [*files, *folders]
+        self._trees = frozenset(folders)
+
+    def size_bytes(self, names: Sequence[str]) -> int:
+        """How much these hold."""
+        with self._code.objects.reading() as reader:
+            return sum(reader.size(bytes.fromhex(name)) for name in names)
+
+    def pieces(self, names: Sequence[str]) -> Iterator[bytes]:
+        """Bodies of uploads that bring these, in order; each may be repeated."""
+        held, held_bytes = list[str](), 0
+        for name in names:
+            size = self.size_bytes([name])
+            if held and held_bytes + size > PIECE_BYTES:
+                yield b"".join(transfer.send(self._code, held, self._trees))
+                held, held_bytes = [], 0
+            held.append(name)
+            held_bytes += size
+        if held:
+            yield b"".join(transfer.send(self._code, held, self._trees))
