@@ -1,4 +1,5 @@
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,126 @@ def test_a_program_that_cannot_be_started_says_why(tmp_path: Path) -> None:
 def test_one_that_fails_without_a_word_is_quoted_by_its_status(tmp_path: Path) -> None:
     with pytest.raises(GitSilent, match="git ended with status 3"):
         fake(tmp_path, "exit 3").status()
+
+
+def traps(root: Path, traces: Path) -> None:
+    """Let a repository's own configuration name a program wherever git would start one to answer."""
+    traces.mkdir(exist_ok=True)
+
+    def trap(name: str, then: str) -> str:
+        program = traces.parent / f"trap-{name}"
+        program.write_text(f'#!/bin/sh\ntouch "{traces}/{name}"\n{then}\n')
+        program.chmod(0o755)
+        return str(program)
+
+    for key, name, then in (
+        ("filter.clean.clean", "clean", "cat"),
+        ("filter.process.process", "process", "exit 1"),
+        ("core.fsmonitor", "fsmonitor", "exit 1"),
+        ("diff.external", "external", "exit 0"),
+        ("diff.shown.command", "command", "exit 0"),
+        ("diff.shown.textconv", "textconv", 'cat "$1"'),
+        ("core.pager", "pager", "cat"),
+        ("core.sshCommand", "ssh", "exit 1"),
+    ):
+        git(root, "config", key, trap(name, then))
+    git(root, "config", "filter.clean.required", "true")
+    hooks = traces.parent / "hooks"
+    hooks.mkdir(exist_ok=True)
+    for hook in ("post-index-change", "pre-commit", "post-checkout", "reference-transaction"):
+        trap(hook, "exit 0")
+        (hooks / hook).unlink(missing_ok=True)
+        (hooks / hook).symlink_to(traces.parent / f"trap-{hook}")
+    git(root, "config", "core.hooksPath", str(hooks))
+
+
+def hostile(root: Path) -> Path:
+    """A repository whose attributes send every file through something, and whose files all changed."""
+    attributes = "*.a filter=clean diff=shown\n*.b filter=process\n*.c diff=shown\n"
+    project(root, {".gitattributes": attributes, "x.a": "1\n", "x.b": "1\n", "x.c": "1\n"})
+    for name in ("x.a", "x.b", "x.c"):
+        (root / name).write_text("2\n")
+    return root
+
+
+def asked(root: Path) -> list[str]:
+    """Everything that is asked of a repository, and the names of what changed."""
+    found = real(root)
+    assert found.is_dirty()
+    assert found.knows("x.a")
+    names, _ = found.status()
+    assert all(change.patch is not None for change in found.changes(names, 10**6, 10**6))
+    return names
+
+
+def test_nothing_that_a_repository_names_is_started(tmp_path: Path) -> None:
+    root, traces = hostile(tmp_path / "root"), tmp_path / "traces"
+    traps(root, traces)
+    assert asked(root) == ["x.a", "x.b", "x.c"]
+    assert list(traces.iterdir()) == []
+
+
+def test_git_itself_would_start_it(tmp_path: Path) -> None:
+    """The trap works: what the test above finds empty is not empty for whoever asks git without care."""
+    root, traces = hostile(tmp_path / "root"), tmp_path / "traces"
+    traps(root, traces)
+    for question in (["status"], ["diff", "HEAD"]):
+        subprocess.run(["git", *question], cwd=root, check=False, capture_output=True)
+    assert {each.name for each in traces.iterdir()} >= {"clean", "process", "fsmonitor"}
+
+
+def test_nothing_that_a_submodule_names_is_started(tmp_path: Path) -> None:
+    outer, traces = project(tmp_path / "outer", {"a": "1\n"}), tmp_path / "traces"
+    inner = project(tmp_path / "inner", {".gitattributes": "*.a filter=clean\n*.b filter=process\n", "x.a": "1\n"})
+    git(outer, "submodule", "add", "-q", str(inner), "below")
+    git(outer, "commit", "-qm", "with a submodule")
+    (outer / "below/x.a").write_text("2\n")
+    traps(outer / "below", traces)
+    assert real(outer).status() == (["below"], [])
+    assert real(outer).is_dirty()
+    assert list(traces.iterdir()) == []
+
+
+def test_nothing_that_the_settings_of_one_work_tree_name_is_started(tmp_path: Path) -> None:
+    root, traces = hostile(tmp_path / "root"), tmp_path / "traces"
+    git(root, "config", "extensions.worktreeConfig", "true")
+    traps(root, traces)
+    (root / ".git/config.worktree").write_bytes((root / ".git/config").read_bytes())
+    assert asked(root) == ["x.a", "x.b", "x.c"]
+    assert list(traces.iterdir()) == []
+
+
+def test_a_work_tree_beside_another_is_asked_like_any(tmp_path: Path) -> None:
+    root = project(tmp_path / "root", {"a": "1\n"})
+    git(root, "worktree", "add", "-q", str(tmp_path / "second"))
+    (tmp_path / "second/a").write_text("2\n")
+    assert real(tmp_path / "second").status() == (["a"], [])
+
+
+def test_a_filter_whose_name_cannot_be_turned_off_ends_the_question(tmp_path: Path) -> None:
+    root = hostile(tmp_path / "root")
+    git(root, "config", "filter.a=b.clean", "cat")
+    with pytest.raises(GitSilent, match="a filter named 'a=b'"):
+        real(root).status()
+
+
+def test_a_persons_own_filters_are_his_and_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git LFS is one of these: without it every pointer would differ from the file it stands for."""
+    root = project(tmp_path / "root", {".gitattributes": "*.big filter=own\n", "x.big": "pointer\n"})
+    (tmp_path / "config").write_text('[filter "own"]\n\tclean = echo pointer\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
+    (root / "x.big").write_text("many megabytes\n")
+    names, _ = real(root).status()
+    assert list(real(root).changes(names, 10**6, 10**6)) == []
+
+
+def test_a_missing_object_is_not_fetched(tmp_path: Path) -> None:
+    whole = project(tmp_path / "whole", {"x.a": "1\n"})
+    git(whole, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--no-local", "--filter=blob:none", "--no-checkout", whole.as_uri(), "part")
+    part = tmp_path / "part"
+    (part / "x.a").write_text("2\n")
+    git(part, "reset", "-q")
+    names, _ = real(part).status()
+    with pytest.raises(GitSilent):
+        list(real(part).changes(names, 10**6, 10**6))

@@ -1,4 +1,9 @@
-"""Questions to the `git` command: nothing is written, nothing is configured, every question has a deadline."""
+"""Questions to the `git` command: nothing is written, nothing is configured, every question has a deadline.
+
+A repository may name programs that git would start to answer: filters, a file monitor, differs, whatever fetches
+missing objects. Repositories are unpacked and shared with their configuration, and a submit, let alone a dry run,
+starts nothing of theirs. Filters from a person's own or the system's configuration (Git LFS) are his and stay.
+"""
 
 import os
 import shutil
@@ -13,6 +18,7 @@ ANSWER_LIMIT_S = 30.0
 _ARGUMENTS_BYTES = 100_000
 """Bytes of file names given to one process; the kernel allows some megabytes."""
 _HEADER = b"diff --git "
+_SUBMODULE = b"160000 "
 
 
 class GitSilent(Exception):
@@ -37,6 +43,7 @@ class Git:
         self._top = top
         self._program = program
         self._answer_limit_s = answer_limit_s
+        self._filters_off: tuple[str, ...] | None = None
 
     @classmethod
     def at(cls, top: Path) -> "Git | None":
@@ -56,7 +63,7 @@ class Git:
             git-status(1), "Porcelain Format Version 2".
         """
         words = ["status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=none"]
-        said = self._ask(*words, "--", folder or ".")
+        said = self._ask(*words, "--", folder or ".", settings=self._without_filters())
         changed: list[str] = []
         untracked: list[str] = []
         for record in said.split(b"\0"):
@@ -69,7 +76,8 @@ class Git:
 
     def is_dirty(self) -> bool:
         """Whether anything below the work tree differs from the commit, ignored files aside."""
-        return bool(self._ask("status", "--porcelain=v2", "-z", "--untracked-files=normal", "--", "."))
+        words = ("status", "--porcelain=v2", "-z", "--untracked-files=normal", "--", ".")
+        return bool(self._ask(*words, settings=self._without_filters()))
 
     def changes(self, names: Sequence[str], file_limit_bytes: int, limit_bytes: int) -> Iterator[Changed]:
         """Compare files with the commit; names that turn out not to differ are left out.
@@ -95,16 +103,59 @@ class Git:
                 else:
                     yield Changed(name, b"".join(own))
 
-    def _command(self, *words: str) -> list[str]:
+    def _command(self, *words: str, top: Path | None = None) -> list[str]:
         settings = ("-c", "core.fsmonitor=false", "-c", "diff.suppressBlankEmpty=false")
         # Names are names, not patterns; only `check-ignore` cannot be told so, and takes them so by itself.
         literal = () if words[0] == "check-ignore" else ("--literal-pathspecs",)
-        return [self._program, "--no-optional-locks", *literal, *settings, "-C", str(self._top), *words]
+        return [self._program, "--no-optional-locks", *literal, *settings, "-C", str(top or self._top), *words]
 
-    def _ask(self, *words: str, fine: Sequence[int] = (0,)) -> bytes:
+    def _without_filters(self) -> tuple[str, ...]:
+        """Give the settings that turn off every filter this repository and its submodules bring along.
+
+        `git status` looks into submodules with the settings it was given.
+
+        Raises:
+            GitSilent: A filter has a name that cannot be turned off.
+
+        Source:
+            gitattributes(5), "filter"; git's convert.c: an empty command is none.
+        """
+        if self._filters_off is None:
+            off: list[str] = []
+            for name in sorted(self._filters(self._top, set())):
+                if "=" in name or "\n" in name:
+                    raise GitSilent(f"the repository brings a filter named {name!r}")
+                off += [
+                    word for key in ("clean=", "process=", "required=false") for word in ("-c", f"filter.{name}.{key}")
+                ]
+            self._filters_off = tuple(off)
+        return self._filters_off
+
+    def _filters(self, top: Path, seen: set[Path]) -> set[str]:
+        """Names of the filters in the configuration of one repository and of those in it."""
+        found: set[str] = set()
+        seen.add(top.resolve())
+        for scope, fine in (
+            ("--local", (0, 1)),
+            ("--worktree", (0, 1, 128)),
+        ):  # 128: there are several, and no own files
+            words = ("config", scope, "--includes", "-z", "--name-only", "--get-regexp", r"^filter\..")
+            said = self._ask(*words, fine=fine, top=top)
+            found.update(os.fsdecode(key).partition(".")[2].rpartition(".")[0] for key in said.split(b"\0") if key)
+        for entry in self._ask("ls-files", "-s", "-z", top=top).split(b"\0"):
+            if entry.startswith(_SUBMODULE):
+                below = top / os.fsdecode(entry.partition(b"\t")[2])
+                if os.path.lexists(below / ".git") and below.resolve() not in seen:
+                    found |= self._filters(below, seen)
+        return found
+
+    def _ask(
+        self, *words: str, fine: Sequence[int] = (0,), settings: Sequence[str] = (), top: Path | None = None
+    ) -> bytes:
         try:
             done = subprocess.run(
-                self._command(*words),
+                self._command(*settings, *words, top=top),
+                env=_surroundings(),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,
@@ -123,11 +174,13 @@ class Git:
         form = ("--raw", "-p", "-z", "-U3", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color")
         place = ("--src-prefix=a/", "--dst-prefix=b/", "--submodule=short", "--ignore-submodules=none")
         # Git takes what is larger than this for binary, and then reads none of it.
-        settings = ("-c", f"core.bigFileThreshold={file_limit_bytes}", "-c", "diff.relative=false")
+        settings: tuple[str, ...] = ("-c", f"core.bigFileThreshold={file_limit_bytes}", "-c", "diff.relative=false")
+        settings += self._without_filters()
         with tempfile.TemporaryFile() as complaint:  # a pipe nobody reads would fill
             try:
                 asked = subprocess.Popen(
                     self._command(*settings, "diff", *form, *place, "HEAD", "--", *names),
+                    env=_surroundings(),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=complaint,
@@ -151,6 +204,12 @@ class Git:
             if asked.returncode != 0 and not is_cut:
                 raise GitSilent(_complaint(complaint.read(), asked.returncode))
         return said, is_cut
+
+
+def _surroundings() -> dict[str, str]:
+    """Our own variables, under which git fetches nothing: in a partial clone a question would reach for the network."""
+    quiet = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
+    return dict(os.environ) | quiet  # noqa: TID251  handed on, not read
 
 
 def _complaint(said: bytes, status: int) -> str:
