@@ -83,6 +83,7 @@ def busy(tmp_path: Path) -> Path:
     write(root, "pkg/only-here", "sub/data/more.csv", "sub/data/keep.csv", "pkg/__pycache__/model.pyc", "excluded")
     write(root, ".git/info/exclude", text="excluded\n")
     write(root, "node_modules/left-pad/index.js", ".ipynb_checkpoints/a.ipynb", "env/pyvenv.cfg", "env/bin/python")
+    write(root, "conda/conda-meta/history", "conda/bin/python")
     (root / "link").symlink_to("train.py")
     return root
 

@@ -108,6 +108,16 @@ def test_a_program_of_the_project_runs_from_the_copy(project: Path) -> None:
     assert place(program("sh", here), here, FORBIDDEN).word == "sh"
 
 
+@pytest.mark.parametrize("mark", ["pyvenv.cfg", "conda-meta"])
+def test_a_program_of_an_environment_in_the_project_runs_where_it_is(project: Path, mark: str) -> None:
+    """Environments are not copied: in the copy there is no `.venv/bin/python`."""
+    (project / ".venv/bin").mkdir(parents=True)
+    (project / ".venv" / mark).touch()
+    for word in (".venv/bin/python", str(project / ".venv/bin/python")):
+        found = place(program(word, project), project, FORBIDDEN)
+        assert found[:5] == (project, (), ".", False, str(project / ".venv/bin/python"))
+
+
 def test_a_program_outside_the_project_is_named_as_not_frozen(project: Path, tmp_path: Path) -> None:
     placement = place(program("../../tool", project / "src"), project / "src", FORBIDDEN)
     assert placement.word == str(tmp_path.resolve() / "tool")

@@ -58,6 +58,13 @@ def test_packages_python_and_machine() -> None:
     ]
 
 
+def test_packages_that_are_not_known_are_not_compared() -> None:
+    chosen = structs.replace(PLACE, python=None, packages=(), chosen_by="uv run")
+    assert [change.text for change in changes.environments(PLACE, chosen)] == [
+        "its environment was chosen by the caller, now by uv run"
+    ]
+
+
 def test_a_long_list_of_packages_is_cut() -> None:
     many = structs.replace(PLACE, packages=tuple(f"p{n}==1" for n in range(20)))
     (change,) = changes.environments(structs.replace(PLACE, packages=()), many)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from labrun.capture.caller import DROPPED, DROPPED_PREFIXES
+from tests.capture.installed import install, make_environment, site_of
 from tests.cli.conftest import LAB, Shell
 from tests.cli.conftest import shell as shell
 from tests.cli.window import Window
@@ -367,6 +368,52 @@ def test_a_script_needs_nothing_of_labrun_in_its_own_environment(shell: Shell) -
     prefix, is_absent, _, _ = json.loads(shell.lab("run", "where.py", **variables).stdout)
     assert (prefix, is_absent) == (str(venv), True)
     assert manifest(shell)["environment"]["python_prefix"] == str(venv)
+
+
+def environment(shell: Shell) -> dict[str, Any]:
+    wait_until(lambda: shell.experiment("latest")["is_sealed"], 20, "it is sealed")
+    folder = shell.experiment("latest")["folder"]
+    found: dict[str, Any] = json.loads(Path(folder, "submitted/environment.json").read_bytes())
+    return found
+
+
+def test_a_program_that_is_or_names_a_python_is_recorded_with_that_one(shell: Shell) -> None:
+    """Not with the caller's: that is how records come to list packages of another environment."""
+    python = make_environment(shell.project.parent / "other")
+    install(site_of(python), "thing", "2.0")
+    tool = shell.project / "tool"
+    tool.write_text(f"#!{python}\nimport sys; print(sys.prefix)\n")
+    tool.chmod(0o755)
+    shell.write("where.py", "import sys; print(sys.prefix)\n")
+    for words in (["--", str(python), "where.py"], ["tool"], ["--", "sh", "-c", "exec ./tool"]):
+        assert shell.lab("run", *words).stdout.strip() == str(python.parents[1])
+    found = environment(shell)
+    assert found["python"]["is_guess"], "of `sh` nobody knows what it starts"
+    for words in (["--", str(python), "where.py"], ["tool"]):
+        shell.lab("run", *words)
+        found = environment(shell)
+        assert found["python"]["prefix"] == str(python.parents[1])
+        assert "is_guess" not in found["python"]
+        assert found["packages"] == ["thing==2.0"]
+
+
+def test_what_uv_run_chooses_is_not_claimed_to_be_known(shell: Shell) -> None:
+    tools = shell.project.parent / "tools"
+    tools.mkdir()
+    (tools / "uv").write_text(f'#!/bin/sh\nshift\nexec {sys.executable} "$@"\n')
+    (tools / "uv").chmod(0o755)
+    shell.write("uv.lock", "version = 1\n")
+    shell.write("x.py", "print('ran')\n")
+    done = shell.lab("run", "--", "uv", "run", "x.py", PATH=f"{tools}:{shell.variables['PATH']}")
+    assert done.stdout == "ran\n"
+    assert "`uv run` chooses the environment as it starts: its Python and packages are not recorded" in done.stderr
+    found = environment(shell)
+    assert found["chosen_by"] == "uv run"
+    assert "python" not in found
+    assert "packages" not in found
+    assert [lock["path"] for lock in found["locks"]] == ["uv.lock"]
+    assert "- Environment: `uv run` chooses it" in Path(shell.experiment("latest")["folder"], "README.md").read_text()
+    assert manifest(shell)["environment"]["environment_chosen_by"] == "uv run"
 
 
 def test_from_a_subfolder_another_folder_and_by_absolute_path_the_frozen_script_runs(shell: Shell) -> None:

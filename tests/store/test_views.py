@@ -271,6 +271,25 @@ def test_what_went_in_stands_in_the_manifest() -> None:
     assert code["not_frozen"][0]["path"] == "/home/ada/lib"
 
 
+def test_a_python_that_is_a_guess_or_not_known_is_not_claimed() -> None:
+    program = structs.replace(SPEC, interpreter=None)
+    assert ENVIRONMENT.python is not None
+    guessed = structs.replace(ENVIRONMENT, python=structs.replace(ENVIRONMENT.python, is_guess=True))
+    chosen = structs.replace(ENVIRONMENT, python=None, packages=(), chosen_by="uv run")
+    for found, text, known in (
+        (ENVIRONMENT, "- Python 3.11.7, 1 package in `submitted/packages.txt`: `/usr/bin/python3`.", "3.11.7"),
+        (guessed, "- Whether it uses a Python is not known. The caller's is 3.11.7, 1 package in", "3.11.7"),
+        (chosen, "- Environment: `uv run` chooses it as it starts; its Python and packages are not recorded.", None),
+    ):
+        assert text in readme.render(facts(program, environment=found)).decode()
+        inside = read(facts(program, environment=found))["environment"]
+        assert isinstance(inside, dict)
+        assert inside["python_version"] == known
+        assert inside["python_is_guess"] == (None if known is None else found is guessed)
+        assert inside["environment_chosen_by"] == found.chosen_by
+        assert (inside["pip_freeze"] is None) == (found is chosen)
+
+
 def test_what_is_declared_stands_in_the_manifest() -> None:
     asked = Request(cpus=2, gpu_count=1, gpu_memory_bytes=40 * 2**30, disk_bytes=2**30)
     links = (Link("data", "/home/ada/planck/data"),)

@@ -14,6 +14,7 @@ from labrun.capture.listing import shown
 from labrun.capture.locks import read_locks
 from labrun.capture.machine import machine
 from labrun.capture.packages import freeze, import_folders, list_packages
+from labrun.capture.program import Uses
 from labrun.capture.readings import Readings
 from labrun.capture.repository import DIFF_PLACE, read_head, read_repository
 from labrun.capture.variables import recorded_variables
@@ -42,28 +43,36 @@ def capture_environment(
     tree: str | None,
     files: Sequence[str],
     readings: Readings | None = None,
+    uses: Uses = Uses(),  # noqa: B008  it cannot be changed
 ) -> Captured:
     """Read everything a record says about the environment. Blocks; raises nothing for what cannot be read.
 
     Args:
         root: Source root, absolute; None when nothing is frozen.
         cwd: The caller's directory.
-        interpreter: The Python that will run the command; None for a program: then the caller's is described.
+        interpreter: The Python that will run the command; None for a program.
         variables: What the command will get.
         tree: Hash of the frozen code.
         files: What was frozen, relative to the root.
         readings: What was read before; keep one per process, or every submit reads everything anew.
+        uses: What is known of a program; when nothing is, the caller's Python is described, as a guess.
     """
     readings = readings if readings is not None else Readings()
-    asked = interpreter or callers_python(variables, cwd)
+    asked = interpreter or uses.python
+    is_guess = asked is None and uses.chooser is None
+    if is_guess:
+        asked = callers_python(variables, cwd)
     found, lines, notices = _python(asked, variables, cwd, readings)
+    if uses.chooser is not None:
+        notices = (f"`{uses.chooser}` chooses the environment as it starts: its Python and packages are not recorded",)
     head = read_head(root) if root is not None else None
     locks = read_locks(root, cwd, Path(head.top) if head else None, Path(found.prefix) if found else None, readings)
     code = read_repository(root, files, tree, readings) if root is not None else None
     environment = Environment(
         machine=machine(readings),
-        python=_recorded(found) if found is not None else None,
+        python=_recorded(found, is_guess=is_guess) if found is not None else None,
         packages=lines,
+        chosen_by=uses.chooser,
         locks=locks.locks,
         repository=code.repository if code is not None else None,
         variables=recorded_variables(variables),
@@ -95,6 +104,6 @@ def _python(
     return found, tuple(map(shown, freeze(packages, found))), ()
 
 
-def _recorded(found: Interpreter) -> Python:
-    described = found.described()
-    return msgspec.structs.replace(described, executable=shown(found.executable), prefix=shown(found.prefix))
+def _recorded(found: Interpreter, *, is_guess: bool) -> Python:
+    place, prefix = shown(found.executable), shown(found.prefix)
+    return msgspec.structs.replace(found.described(), executable=place, prefix=prefix, is_guess=is_guess)

@@ -135,13 +135,11 @@ class Git:
         """Names of the filters in the configuration of one repository and of those in it."""
         found: set[str] = set()
         seen.add(top.resolve())
-        for scope, fine in (
-            ("--local", (0, 1)),
-            ("--worktree", (0, 1, 128)),
-        ):  # 128: there are several, and no own files
-            words = ("config", scope, "--includes", "-z", "--name-only", "--get-regexp", r"^filter\..")
-            said = self._ask(*words, fine=fine, top=top)
-            found.update(os.fsdecode(key).partition(".")[2].rpartition(".")[0] for key in said.split(b"\0") if key)
+        words = ("config", "--show-scope", "-z", "--name-only", "--get-regexp", r"^filter\..")
+        fields = self._ask(*words, fine=(0, 1), top=top).split(b"\0")
+        for scope, key in zip(fields[::2], fields[1::2], strict=False):
+            if scope in (b"local", b"worktree"):
+                found.add(os.fsdecode(key).partition(".")[2].rpartition(".")[0])
         for entry in self._ask("ls-files", "-s", "-z", top=top).split(b"\0"):
             if entry.startswith(_SUBMODULE):
                 below = top / os.fsdecode(entry.partition(b"\t")[2])

@@ -24,11 +24,12 @@ from typing import IO
 from msgspec import Struct
 
 from labrun.capture.ignore import GITIGNORE, LABIGNORE, Rules, WorkTree, work_tree_above
+from labrun.capture.placement import ENVIRONMENT_MARKS
 from labrun.core.errors import CodeUnreadable, TooManyFiles
 from labrun.core.fullest import fullest
 
 NEVER = frozenset({".git", "__pycache__", "node_modules", ".ipynb_checkpoints"})
-"""Folders (and files) of these names are never frozen; nor is a virtual environment or a lab's home."""
+"""Folders (and files) of these names are never frozen; nor is an environment or a lab's home."""
 
 CREDENTIALS = (
     ".env",
@@ -286,7 +287,7 @@ class _Search:
         except OSError:
             return False
         is_home = os.path.exists(f"{path}/home.json") and os.path.isdir(f"{path}/control")  # noqa: PTH110, PTH112  per folder
-        return not is_home and not os.path.lexists(f"{path}/pyvenv.cfg")
+        return not is_home and not any(os.path.lexists(f"{path}/{mark}") for mark in ENVIRONMENT_MARKS)
 
     def _walk(self, folder: str, rules: Rules) -> Iterator[str]:
         pending = [folder]

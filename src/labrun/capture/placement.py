@@ -21,6 +21,8 @@ from typing import NamedTuple
 from labrun.capture.target import Target
 
 MARKS = (".git", "lab.toml", "pyproject.toml")
+ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
+"""What a virtual or conda environment is known by."""
 
 
 class Placement(NamedTuple):
@@ -103,11 +105,17 @@ def _place_script(target: Target, file: Path, cwd: Path, forbidden: Collection[P
 
 
 def _program_word(target: Target, cwd: Path, root: Path | None) -> str:
-    """A program's path as it is executed from the copy: relative inside the root, absolute outside."""
+    """A program's path as it is executed from the copy: relative inside the root, absolute outside.
+
+    An environment below the root is never copied; its programs are run where they are, as its interpreter would be.
+    """
     if target.file is None:
         return target.word
     file = _settle(target.file)
     if root is None or not file.is_relative_to(root):
+        return str(file)
+    inside = [folder for folder in file.parents if folder.is_relative_to(root) and folder != root]
+    if any((folder / mark).exists() for folder in inside for mark in ENVIRONMENT_MARKS):
         return str(file)
     if not Path(target.word).is_absolute():
         return target.word

@@ -45,10 +45,13 @@ def environments(before: Environment | None, after: Environment | None) -> Itera
     """What they ran in."""
     if before is None or after is None:
         return
+    if before.chosen_by != after.chosen_by:
+        old, new = (each.chosen_by or "the caller" for each in (before, after))
+        yield Change("python", f"its environment was chosen by {old}, now by {new}")
     if before.python is not None and after.python is not None and before.python.version != after.python.version:
         yield Change("python", f"Python {before.python.version} became {after.python.version}")
     changed = list(_packages(before.packages, after.packages))
-    if changed:
+    if changed and before.chosen_by is None and after.chosen_by is None:
         rest = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
         yield Change("packages", ", ".join(changed[:_SHOWN]) + rest)
     for what in ("host", "kernel", "gpu_driver"):

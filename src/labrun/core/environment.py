@@ -17,6 +17,8 @@ class Python(Struct, frozen=True, omit_defaults=True):
     kind: str
     """`virtual environment`, `conda environment` or `system`."""
     platform: str = ""
+    is_guess: bool = False
+    """The command is a program that does not say which Python it uses, if any: this is the caller's."""
 
 
 class LockFile(Struct, frozen=True):
@@ -75,9 +77,11 @@ class Environment(Struct, frozen=True, omit_defaults=True):
 
     machine: Machine
     python: Python | None = None
-    """None when the command is no Python and none is on the caller's PATH."""
+    """None when the command chooses one itself, or is no Python and none is on the caller's PATH."""
     packages: tuple[str, ...] = ()
     """Lines as `pip freeze` prints them for that environment."""
+    chosen_by: str | None = None
+    """`uv run`, say, when the command chooses its environment as it starts: what is in it is not known at submit."""
     locks: tuple[LockFile, ...] = ()
     repository: Repository | None = None
     variables: dict[str, str] = field(default_factory=dict)

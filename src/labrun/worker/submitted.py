@@ -21,6 +21,7 @@ from labrun.capture.environment import ENVIRONMENT_PLACE, PACKAGES_PLACE, Captur
 from labrun.capture.import_paths import map_imports, not_frozen_arguments
 from labrun.capture.listing import Listing, list_code
 from labrun.capture.live import describe_live
+from labrun.capture.program import Uses, python_of_program
 from labrun.core.definition import definition_of
 from labrun.core.environment import Environment
 from labrun.core.errors import BadValue, NoSuchScript
@@ -41,9 +42,10 @@ def take_in(parts: Parts, request: Submit, spec: Spec) -> tuple[Spec, list[str]]
         RequestError: Something does not exist, or is too big; nothing was accepted.
         WorldError: Something cannot be read or stored.
     """
-    spec, files, notices = _take_code(parts, request, spec)
+    uses = uses_of(spec, request.variables)
+    spec, files, notices = _take_code(parts, request, spec, uses)
     notices += revealing_notice(spec)
-    captured = _capture(parts, request.variables, spec, files)
+    captured = _capture(parts, request.variables, spec, files, uses)
     submitted = dict(captured.files)
     configs = tuple(take_config(path, submitted) for path in request.configs)
     stdin_sha256 = spool_stdin(request, spec, submitted)
@@ -68,7 +70,21 @@ def spool_stdin(request: Submit, spec: Spec, submitted: dict[str, bytes]) -> str
     return hashlib.sha256(request.stdin or b"").hexdigest()
 
 
-def _take_code(parts: Parts, request: Submit, spec: Spec) -> tuple[Spec, tuple[str, ...], list[str]]:
+def uses_of(spec: Spec, variables: Mapping[str, str]) -> Uses:
+    """Say which Python the command uses, as far as that is known."""
+    if spec.interpreter is not None:
+        return Uses(Path(spec.interpreter))
+    return python_of_program(spec.target.argv, variables, callers_folder(spec))
+
+
+def callers_folder(spec: Spec) -> Path:
+    """The directory it was submitted from."""
+    source = spec.source
+    is_live = source.cwd_is_live or source.root is None
+    return Path(source.cwd) if is_live else Path(str(source.root), source.cwd)
+
+
+def _take_code(parts: Parts, request: Submit, spec: Spec, uses: Uses) -> tuple[Spec, tuple[str, ...], list[str]]:
     """Freeze the source folder: the spec with its tree, the frozen files, what to say."""
     source = spec.source
     if source.root is None:
@@ -81,11 +97,11 @@ def _take_code(parts: Parts, request: Submit, spec: Spec) -> tuple[Spec, tuple[s
     places = [link.place for link in links]
     listing = list_code(root, source.only, places, limit_files=parts.policy.code_limit_files)
     frozen = parts.code.freeze(root, listing, parts.policy.code_limit_bytes)
-    cwd = Path(source.cwd) if source.cwd_is_live else root / source.cwd
+    cwd = callers_folder(spec)
     imports = map_imports(
         root=root,
         files=listing.files,
-        interpreter=Path(spec.interpreter) if spec.interpreter else None,
+        interpreter=uses.python,
         python_path=request.variables.get("PYTHONPATH"),
         cwd=cwd,
         variables=request.variables,
@@ -175,18 +191,16 @@ def _live_notices(live: list[NotFrozen]) -> list[str]:
     return told
 
 
-def _capture(parts: Parts, variables: Mapping[str, str], spec: Spec, files: tuple[str, ...]) -> Captured:
-    source = spec.source
-    root = Path(source.root) if source.root is not None else None
-    cwd = Path(source.cwd) if source.cwd_is_live or root is None else root / source.cwd
+def _capture(parts: Parts, variables: Mapping[str, str], spec: Spec, files: tuple[str, ...], uses: Uses) -> Captured:
     return capture_environment(
-        root=root,
-        cwd=cwd,
+        root=Path(spec.source.root) if spec.source.root is not None else None,
+        cwd=callers_folder(spec),
         interpreter=Path(spec.interpreter) if spec.interpreter else None,
         variables=variables,
-        tree=source.tree,
+        tree=spec.source.tree,
         files=files,
         readings=parts.readings,
+        uses=uses,
     )
 
 
@@ -209,16 +223,16 @@ def capture_here(
     spec: Spec, variables: Mapping[str, str], parts: Parts, submitted: Mapping[str, bytes]
 ) -> tuple[Environment, dict[str, bytes]]:
     """Read interpreter, packages and machine now; lock files and repository are those of the frozen code."""
-    source = spec.source
-    cwd = Path(source.cwd) if source.cwd_is_live or source.root is None else Path(source.root, source.cwd)
+    cwd = callers_folder(spec)
     captured = capture_environment(
         root=None,
         cwd=cwd if cwd.is_dir() else Path("/"),
         interpreter=Path(spec.interpreter) if spec.interpreter is not None else None,
         variables=variables,
-        tree=source.tree,
+        tree=spec.source.tree,
         files=(),
         readings=parts.readings,
+        uses=uses_of(spec, variables),
     )
     old = environment_of(submitted)
     environment = structs.replace(

@@ -153,17 +153,11 @@ def _what_ran(facts: Facts) -> Iterator[str]:
 def _surroundings(facts: Facts) -> Iterator[str]:
     """Commit, Python, seed, configuration, data, and what was not frozen."""
     spec, found = facts.story.spec, facts.environment
-    code, python = (found.repository, found.python) if found else (None, None)
+    code = found.repository if found is not None else None
     if code is not None and code.commit is not None:
         state = ", with changes that were not committed (`submitted/code.diff`)" if code.is_dirty else ""
         yield f"- Commit {code.commit}{f' on {visible(code.branch)}' if code.branch else ''}{state}."
-    if spec.interpreter:
-        version = (
-            f" {python.version}, {_count(len(found.packages), 'package')} in `submitted/packages.txt`"
-            if python and found
-            else ""
-        )
-        yield f"- Python{version}: `{visible(spec.interpreter)}`."
+    yield from _python(facts)
     if spec.seed is not None:
         yield f"- Seed: {spec.seed}{', drawn at submit' if spec.is_seed_drawn else ''}."
     for config in spec.configs:
@@ -177,6 +171,26 @@ def _surroundings(facts: Facts) -> Iterator[str]:
     for live in spec.source.not_frozen:
         commit = f", commit {live.commit}{' with changes' if live.is_dirty else ''}" if live.commit else ""
         yield f"- Not frozen ({live.kind.replace('_', ' ')}): `{visible(live.path)}`{commit}."
+
+
+def _python(facts: Facts) -> Iterator[str]:
+    """The interpreter that runs it; a guess is called one."""
+    spec, found = facts.story.spec, facts.environment
+    if found is not None and found.chosen_by is not None:
+        yield f"- Environment: `{found.chosen_by}` chooses it as it starts; its Python and packages are not recorded."
+        return
+    python = found.python if found is not None else None
+    place = spec.interpreter or (python.executable if python is not None else None)
+    if place is None:
+        return
+    if found is None or python is None:
+        yield f"- Python: `{visible(place)}`."
+        return
+    packages = f"{python.version}, {_count(len(found.packages), 'package')} in `submitted/packages.txt`"
+    if python.is_guess:
+        yield f"- Whether it uses a Python is not known. The caller's is {packages}: `{visible(place)}`."
+    else:
+        yield f"- Python {packages}: `{visible(place)}`."
 
 
 def _files(count: int) -> str:
