@@ -20,13 +20,17 @@ def table(shell: Shell, *args: str, **variables: str) -> dict[str, str]:
     return {line.split()[0]: " ".join(line.split()[1:]) for line in lines if line}
 
 
-def test_flags_win_over_variables_file_project_home_and_default(ready: Shell) -> None:
-    given = [("home", "1s"), ("project", "2s"), ("file", "3s"), ("variable", "4s"), ("flag", "5s")]
+def test_flags_win_over_variables_file_project_home_user_and_default(ready: Shell) -> None:
+    given = [("user", "0s"), ("home", "1s"), ("project", "2s"), ("file", "3s"), ("variable", "4s"), ("flag", "5s")]
     seen: list[str] = [table(ready, "train.py")["grace"]]
     variables: dict[str, str] = {}
     args: list[str] = []
     for place, value in given:
         match place:
+            case "user":
+                own = ready.project.parent / ".config/labrun"
+                own.mkdir(parents=True)
+                (own / "config.toml").write_text(f"[experiment]\ngrace = '{value}'\n")
             case "home":
                 ready.home.mkdir()
                 (ready.home / "home.toml").write_text(f"[experiment]\ngrace = '{value}'\n")
@@ -42,6 +46,7 @@ def test_flags_win_over_variables_file_project_home_and_default(ready: Shell) ->
         seen.append(table(ready, *args, "train.py", **variables)["grace"])
     assert seen == [
         "10s default",
+        f"0s {ready.project.parent}/.config/labrun/config.toml: grace",
         f"1s {ready.home}/home.toml: grace",
         f"2s {ready.project}/lab.toml: grace",
         "3s e.toml:1:1",

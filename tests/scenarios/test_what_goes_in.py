@@ -171,6 +171,18 @@ def test_a_file_that_was_not_frozen_is_named_with_the_command_that_brings_it(she
     assert not any("work/data" in found["path"] for found in manifest(shell)["artifacts"]["files"])
 
 
+def test_a_program_that_was_not_frozen_is_named_with_the_command_that_brings_it(shell: Shell) -> None:
+    """What a project builds is ignored by git as a rule, and so not in the copy."""
+    (shell.project / "build").mkdir()
+    (shell.project / "build/sim").write_text("#!/bin/sh\necho simulated\n")
+    (shell.project / "build/sim").chmod(0o755)
+    shell.write(".labignore", "/build\n")
+    told = shell.lab("run", "build/sim", "--n", "3", status=127).stderr
+    command = "lab run --link build -- build/sim --n 3"
+    assert f"try: {command}" in told
+    assert shell.lab(*command.split()[1:]).stdout == "simulated\n"
+
+
 def test_the_question_is_asked_once_and_the_answer_remembered(shell: Shell) -> None:
     (shell.project / "data").mkdir()
     (shell.project / "data/x.csv").write_text("1 2\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from labrun.core.endings import Ending
+from labrun.core.endings import Ending, NeverStarted
 from labrun.core.failure import Failure, Traces, classify
 from labrun.core.spec import Spec
 from labrun.engines.protocol import ExitRecord
@@ -26,7 +26,8 @@ def judge_end(
     """Say why it failed, and the command that mends it where one is sure. Blocks; reads the ends of the logs."""
     here = folder.attempt(attempt)
     stderr, stdout = tail(here.stderr), tail(here.stdout)
-    missing = _unfrozen(spec, folder, stderr + stdout)
+    unstarted = f"\nNo such file or directory: '{spec.target.argv[0]}'" if isinstance(ending, NeverStarted) else ""
+    missing = _unfrozen(spec, folder, stderr + stdout + unstarted)
     traces = Traces(
         ending=ending,
         stderr=stderr,
