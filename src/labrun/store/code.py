@@ -20,6 +20,7 @@ from dulwich.objects import parse_tree
 from msgspec import Struct
 
 from labrun.core.errors import CodeUnreadable, DiskFull, StoreDamaged
+from labrun.store.merging import merge
 from labrun.store.objects import BLOB, TREE, Objects, PackReader, PackWriter, hash_bytes, object_hash
 from labrun.store.seen import SeenFiles, SeenRoot, look_of
 from labrun.store.source_folder import chunks_at, left_out, look, read_whole, reading, shown, too_big
@@ -34,6 +35,8 @@ _SETTLED_NS = 2 * 10**9
 _RETURN_S = 0.1
 """How long a file that just vanished may take to come back: editors and atomic writers swap files."""
 _CACHED_ENTRIES = 20_000
+_LOOK_EVERY = 16
+"""After so many new packs it is looked whether there are enough to merge."""
 
 
 class FileList(Protocol):
@@ -83,6 +86,9 @@ class CodeStore:
         self._seen = seen if seen is not None else SeenFiles(None)
         self._entries: OrderedDict[str, Mapping[str, Entry]] = OrderedDict()
         self._lock_entries = threading.Lock()
+        self._lock_merge = threading.Lock()
+        self._merged_at: int | None = None
+        """How many packs there were after the last look."""
         self._is_prepared = False
 
     def freeze(self, root: Path, listing: FileList, limit_bytes: int = LIMIT_BYTES) -> Frozen:
@@ -133,14 +139,17 @@ class CodeStore:
         """One writer at a time, in a repository that is there; a full disk is said as one."""
         with self._lock:
             try:
-                if not self._is_prepared:
-                    self.objects.prepare()
-                    self._is_prepared = True
+                self._prepare()
                 yield
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise DiskFull(str(self.objects.path), what) from error
                 raise
+
+    def _prepare(self) -> None:
+        if not self._is_prepared:
+            self.objects.prepare()
+            self._is_prepared = True
 
     def _freeze(self, root: str, listing: FileList, limit_bytes: int) -> Frozen:
         found, special, gone = look(root, listing.files)
@@ -244,6 +253,21 @@ class CodeStore:
         if tree not in writer and tree not in self.objects:
             writer.add(TREE, tree, len(content), [content])
         return tree
+
+    def merge(self) -> int:
+        """Merge small packs when there are many; returns how many that saved. Beside it one may freeze and read.
+
+        Raises:
+            OSError: The disk is full, say; what was there is untouched.
+        """
+        if self._merged_at is not None and self.objects.pack_count < self._merged_at + _LOOK_EVERY:
+            return 0
+        with self._lock:
+            self._prepare()  # it would remove, as a leftover, the pack that is in the making
+        with self._lock_merge:
+            saved = merge(self.objects)
+        self._merged_at = self.objects.pack_count
+        return saved
 
     def entries(self, tree: str) -> Mapping[str, Entry]:
         """Every file of a tree by its path.

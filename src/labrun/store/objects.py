@@ -8,13 +8,15 @@ Source:
     gitformat-pack(5), pack-*.pack files have the following format; gitrepository-layout(5).
 """
 
+# Long because what a pack is, how it is read and how it is written belong together.
+
 import contextlib
 import hashlib
 import os
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -75,6 +77,10 @@ class Objects:
         self._damaged: dict[str, str] = {}
         """Packs whose index cannot be read, with the reason: what only they hold counts as missing, and a freeze of
         the same files stores it again."""
+        self._left_alone: set[str] = set()
+        """Packs that cannot be merged."""
+        self._listed_ns = -1
+        """When the folder of packs had changed last, as it was listed."""
 
     def prepare(self) -> None:
         """Make the repository when it is not there, durably; remove what a crash left of a write."""
@@ -95,16 +101,22 @@ class Objects:
             leftover.unlink(missing_ok=True)
 
     def __contains__(self, name: object) -> bool:
+        """Whether an object is there. What another process stored in the same instant may be missed, and is then
+        stored again."""
         return name in self._places or (self._load() and name in self._places)
 
     def has_all(self, names: Iterable[bytes]) -> bool:
         """Whether every object is there."""
         return all(name in self for name in names)
 
-    def _load(self) -> bool:
-        """Learn of packs that appeared since; whether there were any."""
+    def _load(self, *, anew: bool = False) -> bool:
+        """Learn of packs that appeared since; whether there were any. An unchanged folder is listed only anew."""
         with self._lock:
             try:
+                changed_ns = self._changed_ns()
+                if changed_ns == self._listed_ns and not anew:
+                    return False
+                self._listed_ns = changed_ns
                 found = {os.fspath(path)[:-4] for path in self._packs.glob("pack-*.idx")} - self._loaded
             except OSError as error:
                 raise StoreDamaged(str(self._packs), error.strerror or str(error)) from error
@@ -119,13 +131,19 @@ class Objects:
                     self._damaged[f"{pack}.idx"] = str(error)
             return bool(found)
 
+    def _changed_ns(self) -> int:
+        try:
+            return self._packs.stat().st_mtime_ns
+        except FileNotFoundError:
+            return -1
+
     def place(self, name: bytes) -> tuple[str, int]:
         """Where an object lies; sort by it to read a pack from front to back.
 
         Raises:
             StoreDamaged: It is not there.
         """
-        if name not in self:
+        if name not in self and not (self._load(anew=True) and name in self._places):
             unread = "".join(f"; {index} cannot be read: {why}" for index, why in list(self._damaged.items())[:1])
             raise StoreDamaged(str(self.path), f"object {name.hex()} is missing{unread}")
         return self._places[name]
@@ -138,6 +156,31 @@ class Objects:
         with self._lock:
             self._places.update({name: (pack, offset) for name, offset in entries.items()})
             self._loaded.add(pack)
+            self._listed_ns = self._changed_ns()  # by us; with very many packs, listing them after each costs
+
+    @property
+    def pack_count(self) -> int:
+        """How many packs are known."""
+        return len(self._loaded)
+
+    def mergeable(self) -> set[str]:
+        """Packs that can be read and may become one with others, as paths without suffix."""
+        self._load()
+        with self._lock:
+            return {pack for pack in self._loaded if f"{pack}.idx" not in self._damaged} - self._left_alone
+
+    def leave_alone(self, pack: str) -> None:
+        """Never merge a pack."""
+        self._left_alone.add(pack)
+
+    def dropped(self, packs: Collection[str]) -> None:
+        """Forget packs that are gone; whatever else lies in them lies elsewhere, or is looked for anew."""
+        gone = frozenset(packs)
+        with self._lock:
+            self._loaded -= gone
+            for name in [name for name, (pack, _) in self._places.items() if pack in gone]:
+                del self._places[name]
+            self._listed_ns = -1
 
     def reading(self) -> "PackReader":
         """Begin to read; keeps one pack open."""
@@ -166,17 +209,33 @@ class PackReader:
     def _fd(self, pack: str) -> int:
         if self._file is None or pack != self._pack:
             self._close()
-            try:
-                self._file = Path(f"{pack}.pack").open("rb", buffering=0)  # noqa: SIM115  closed by `_close`
-            except OSError as error:
-                raise StoreDamaged(f"{pack}.pack", error.strerror or str(error)) from error
+            self._file = Path(f"{pack}.pack").open("rb", buffering=0)  # noqa: SIM115  closed by `_close`
             self._pack = pack
         return self._file.fileno()
 
+    def _find(self, name: bytes) -> tuple[str, int, int]:
+        """Pack, file and offset of an object; looks twice, for its pack may just have been merged into another.
+
+        Raises:
+            StoreDamaged: It is not there, or its pack cannot be opened.
+        """
+        pack, offset = self._objects.place(name)
+        try:
+            return pack, self._fd(pack), offset
+        except FileNotFoundError:
+            self._objects.dropped([pack])
+        except OSError as error:
+            raise StoreDamaged(f"{pack}.pack", error.strerror or str(error)) from error
+        pack, offset = self._objects.place(name)
+        try:
+            return pack, self._fd(pack), offset
+        except OSError as error:
+            raise StoreDamaged(f"{pack}.pack", error.strerror or str(error)) from error
+
     def size(self, name: bytes) -> int:
         """Size of an object's content in bytes."""
-        pack, offset = self._objects.place(name)
-        kind, size, _ = _header(os.pread(self._fd(pack), 32, offset), pack)
+        pack, fd, offset = self._find(name)
+        kind, size, _ = _header(os.pread(fd, 32, offset), pack)
         return size if kind in _NAMES else sum(map(len, self._by_dulwich(pack, name)))
 
     def content(self, name: bytes) -> bytes:
@@ -189,8 +248,7 @@ class PackReader:
         Raises:
             StoreDamaged: The pack is cut short or altered.
         """
-        pack, offset = self._objects.place(name)
-        fd = self._fd(pack)
+        pack, fd, offset = self._find(name)
         kind, size, length = _header(os.pread(fd, 32, offset), pack)
         if kind not in _NAMES:  # a delta: somebody repacked this repository with git
             yield from self._by_dulwich(pack, name)
@@ -281,6 +339,25 @@ class PackWriter:
         self._entries[name] = (offset, check)
         return True
 
+    def copy(self, name: bytes, pieces: Iterable[bytes], crc: int | None) -> bool:
+        """Append an object as another pack stores it.
+
+        Returns:
+            False when it is not what its checksum says; nothing was added.
+        """
+        file, offset, check = self._open(), self._offset, 0
+        for piece in pieces:
+            file.write(piece)
+            check = zlib.crc32(piece, check)
+            self._offset += len(piece)
+        if crc is not None and check != crc:
+            file.seek(offset)
+            file.truncate()
+            self._offset = offset
+            return False
+        self._entries[name] = (offset, check)
+        return True
+
     def _open(self) -> IO[bytes]:
         if self._file is None:
             self._file = Path(self._folder, f"tmp_pack_{os.getpid()}_{threading.get_ident()}").open("wb+")  # noqa: SIM115  closed by `abandon`
@@ -289,20 +366,21 @@ class PackWriter:
                 self._offset += len(chunk)
         return self._file
 
-    def finish(self) -> None:
-        """Make every object durable; does nothing when there is none."""
+    def finish(self) -> str | None:
+        """Make every object durable; the pack's path without suffix, None when there is nothing."""
         if self._file is None or not self._entries:
             self.abandon()
-            return
+            return None
         names = sorted(self._entries)
         temporary = Path(self._file.name)
         total = self._seal(self._file)
-        index = temporary.with_name(temporary.name.replace("pack", "idx", 1))
+        index = _index_of(temporary)
         with index.open("wb") as file:
             write_pack_index_v2(file, [(name, *self._entries[name]) for name in names], total)
             file.flush()
             os.fsync(file.fileno())
-        pack = self._folder / f"pack-{hashlib.sha1(b''.join(names), usedforsecurity=False).hexdigest()}"
+        # Of its bytes, so that a pack of the same objects in another order never takes the place of one in use.
+        pack = self._folder / f"pack-{total.hex()}"
         for file_path, suffix in ((temporary, ".pack"), (index, ".idx")):
             file_path.chmod(0o444)
             file_path.rename(f"{pack}{suffix}")
@@ -310,6 +388,7 @@ class PackWriter:
         self._file = None
         sync(self._folder)
         self._keep(os.fspath(pack), {name: offset for name, (offset, _) in self._entries.items()})
+        return os.fspath(pack)
 
     def _seal(self, file: IO[bytes]) -> bytes:
         """Write the number of objects into the header and the hash of everything at the end; sync."""
@@ -328,9 +407,16 @@ class PackWriter:
     def abandon(self) -> None:
         """Drop what was not finished."""
         if self._file is not None:
-            self._file.close()
-            Path(self._file.name).unlink(missing_ok=True)
+            temporary = Path(self._file.name)
+            for path in (temporary, _index_of(temporary)):
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what is still in memory does not fit on a full disk either
+                self._file.close()
             self._file = None
+
+
+def _index_of(temporary: Path) -> Path:
+    return temporary.with_name(temporary.name.replace("pack", "idx", 1))
 
 
 def _level(beginning: bytes) -> int:

@@ -1,4 +1,7 @@
-"""The loop that gives sealed experiments of one tree one copy of its files. It saves space; nothing depends on it."""
+"""The loop that saves space behind sealed experiments; nothing depends on it.
+
+Experiments of one tree get one copy of its files, and the many small packs their submits left become few.
+"""
 
 import asyncio
 import logging
@@ -23,9 +26,12 @@ class Sharing:
         self._first: dict[str, Path] = {}
         self._waiting: deque[tuple[str, Path]] = deque()
         self._bell = Bell()
+        self._is_noted = False
 
     def note(self, experiment: OpenExperiment) -> None:
         """An experiment was sealed."""
+        self._is_noted = True
+        self._bell.ring()
         source, folder = experiment.row.spec.source, experiment.folder
         if source.tree is None or source.is_live or folder is None:
             return
@@ -36,13 +42,16 @@ class Sharing:
         if (first := self._first.pop(source.tree, None)) is not None:
             self._waiting.append((source.tree, first))
         self._waiting.append((source.tree, folder.work))
-        self._bell.ring()
 
     async def run(self) -> None:
         """Share until cancelled."""
         while True:
+            if self._is_noted:
+                self._is_noted = False
+                await self._merge_packs()
             if not self._waiting:
-                await self._bell.wait(None)
+                if not self._is_noted:
+                    await self._bell.wait(None)
                 continue
             tree, work = self._waiting.popleft()
             try:
@@ -51,6 +60,13 @@ class Sharing:
                         await asyncio.to_thread(share_code, self._parts.code, tree, work, self._parts.home.trees)
             except (OSError, LabError) as error:  # a full disk, a damaged store: both are told elsewhere
                 log.warning("code is not shared", extra={"work": str(work), "why": str(error)})
+
+    async def _merge_packs(self) -> None:
+        try:
+            if saved := await asyncio.to_thread(self._parts.code.merge):
+                log.info("packs are merged", extra={"fewer": saved})
+        except (OSError, LabError) as error:  # a full disk: the packs are as they were
+            log.warning("packs are not merged", extra={"why": str(error)})
 
     def _is_open(self, work: Path) -> bool:
         """It was resumed meanwhile: its files are its own again."""
