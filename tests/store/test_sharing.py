@@ -1,12 +1,13 @@
 """Files of sealed experiments that are unchanged code take no place of their own."""
 
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
 from labrun.store.code import CodeStore
-from labrun.store.sharing import share_code
+from labrun.store.sharing import drop_unused, share_code
 from tests.store.test_code import contents, freeze, write
 
 
@@ -75,3 +76,32 @@ def test_what_a_crash_left_half_made_harms_nothing(tmp_path: Path, store: CodeSt
     assert share_code(store, tree, work, tmp_path / "trees") > 0
     assert not (work / ".labrun-link").exists()
     assert (work / "fit.py").read_bytes() == b"print(1)\n"
+
+
+def test_a_tree_goes_when_nobody_has_a_file_of_it_any_more_and_comes_back_when_needed(
+    tmp_path: Path, store: CodeStore, tree: str
+) -> None:
+    works, trees = [tmp_path / name for name in ("a", "b")], tmp_path / "trees"
+    for work in works:
+        store.checkout(tree, work)
+        share_code(store, tree, work, trees)
+    assert drop_unused(trees) == 0
+    shutil.rmtree(works[0])
+    assert drop_unused(trees) == 0
+    assert (trees / tree / "fit.py").exists()
+    shutil.rmtree(works[1])
+    assert drop_unused(trees) > 0
+    assert list(trees.iterdir()) == []
+    store.checkout(tree, works[0])
+    assert share_code(store, tree, works[0], trees) > 0
+    assert (works[0] / "fit.py").read_bytes() == b"print(1)\n"
+
+
+def test_a_removal_that_was_interrupted_is_finished_and_a_tree_in_the_making_is_left(tmp_path: Path) -> None:
+    trees = tmp_path / "trees"
+    write(trees, ".gone-0123/fit.py")
+    write(trees, ".abcdef.0123/fit.py")
+    (trees / ".gone-0123").chmod(0o555)
+    assert drop_unused(trees) == 2
+    assert [each.name for each in trees.iterdir()] == [".abcdef.0123"]
+    assert drop_unused(tmp_path / "none") == 0

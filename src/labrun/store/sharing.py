@@ -55,6 +55,41 @@ def share_code(code: CodeStore, tree: str, work: Path, trees: Path) -> int:
     return saved
 
 
+def drop_unused(trees: Path) -> int:
+    """Remove read-only trees no experiment has a file of any more; returns the bytes that gives back. Blocks.
+
+    Each can be laid out again from the code store. A tree goes under another name first and is looked at
+    again: who took a file of it meanwhile keeps that file, and who finds it gone lays it out anew.
+    """
+    freed = 0
+    for place in sorted(trees.iterdir()) if trees.is_dir() else ():
+        gone = place.with_name(f".gone-{secrets.token_hex(4)}")
+        with suppress(OSError):
+            if place.name.startswith(".gone-"):
+                gone = place  # of a purge that was interrupted
+            elif place.name.startswith(".") or _used_bytes(place) is None:
+                continue
+            else:
+                place.rename(gone)
+            freed += _used_bytes(gone) or 0
+            for here, _, _ in os.walk(gone):
+                os.chmod(here, 0o755)  # noqa: PTH101  text only
+            shutil.rmtree(gone)
+    return freed
+
+
+def _used_bytes(tree: Path) -> int | None:
+    """The size of a tree nobody else has a file of; None when somebody has."""
+    total = 0
+    for here, _, names in os.walk(tree):
+        for name in names:
+            status = os.lstat(f"{here}/{name}")
+            if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+                return None
+            total += status.st_size
+    return total
+
+
 def _lay_out(code: CodeStore, tree: str, trees: Path) -> Path:
     """The read-only tree, made once and synced: what many experiments hold must not be lost to a power cut."""
     place = trees / tree

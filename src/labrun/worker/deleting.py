@@ -7,6 +7,7 @@ from datetime import timedelta
 from msgspec import structs
 
 from labrun.core.errors import NotAllowedNow, StoreDamaged
+from labrun.store.sharing import drop_unused
 from labrun.store.trash import Tombstone, carry_out, freed_bytes, in_trash, write_down
 from labrun.wire.responses import Experiment, TrashView
 from labrun.worker.parts import Parts
@@ -93,6 +94,10 @@ async def purge(parts: Parts, lab: str, older_than_s: float, by: str, *, is_dry:
     for line in parts.index.tombstones(lab) if not is_dry else ():
         if line.did == "purged":  # what an earlier purge could not remove
             await _remove(parts, line)
+    if not is_dry:
+        async with parts.floor.sharing_lock:
+            size += await asyncio.to_thread(drop_unused, parts.home.trees)
+        size += await asyncio.to_thread(drop_unused, parts.home.submitted)
     return TrashView(tuple(line.shown for line in old), size)
 
 

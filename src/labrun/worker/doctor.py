@@ -22,7 +22,7 @@ _LOW_DISK_BYTES = 2**30
 
 def diagnose(parts: Parts) -> Diagnosis:
     """Look at everything once; nothing is changed."""
-    findings = [_python(), _sqlite(), _disk(parts.home.root), _memory(parts), _git(), *_chains(parts)]
+    findings = [_python(), _sqlite(), _disk(parts.home.root), _store(parts), _memory(parts), _git(), *_chains(parts)]
     findings += [Finding("notice", True, text) for text in parts.notices]
     return Diagnosis(tuple(findings))
 
@@ -42,6 +42,15 @@ def _disk(root: Path) -> Finding:
     free = shutil.disk_usage(root).free
     hint = None if free > _LOW_DISK_BYTES else "free some space: logs and outputs need it"
     return Finding("disk", free > _LOW_DISK_BYTES, f"{show_size(free)} free at {root}", hint)
+
+
+def _store(parts: Parts) -> Finding:
+    packs = parts.home.code / "objects/pack"
+    sizes = [entry.stat().st_size for entry in packs.iterdir()] if packs.is_dir() else []
+    count = len(sizes) // 2
+    return Finding(
+        "frozen code", True, f"{show_size(sum(sizes))} in {count} pack{'' if count == 1 else 's'}; never removed"
+    )
 
 
 def _memory(parts: Parts) -> Finding:

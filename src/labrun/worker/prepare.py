@@ -28,6 +28,7 @@ from labrun.worker.parts import Parts
 from labrun.worker.patience import is_any, patiently
 from labrun.worker.submitted import STDIN_PLACE, shared_tree
 
+_TRIES = 5
 SKIPPED = {"building": "the caller's environment is used", "fetching": "no data was declared"}
 """Steps that have nothing to do yet, with the reason shown."""
 
@@ -224,7 +225,15 @@ async def _clone(parts: Parts, experiment: OpenExperiment) -> None:
 def _lay_out_submitted(parts: Parts, spec: Spec, folder: Folder) -> None:
     """Write what was submitted beside the code, and a link to each declared input. Bears repetition."""
     if spec.submitted is not None:
-        _link_tree(shared_tree(parts, spec.submitted), folder.submitted)
+        for _ in range(_TRIES):
+            shared = shared_tree(parts, spec.submitted)
+            with suppress(FileNotFoundError):
+                _link_tree(shared, folder.submitted)
+                if shared.is_dir():
+                    break
+            # a purge just removed it, for no experiment had a file of it
+        else:
+            raise StoreDamaged(str(parts.home.submitted / spec.submitted), "it vanishes while it is read")
     for data in spec.inputs:
         _link(folder.inputs / data.name, data.path)
 
