@@ -74,6 +74,15 @@ def test_caches_of_python_are_skipped(folder: Folder, code: dict[str, Entry]) ->
     assert paths(folder, code) == []
 
 
+@pytest.mark.parametrize("mark", ["pyvenv.cfg", "conda-meta/history"])
+def test_environments_made_in_the_working_copy_are_none_and_those_in_outputs_are(folder: Folder, mark: str) -> None:
+    for place in ("work/.venv", "outputs/env"):
+        for name in (mark, "bin/python"):
+            (folder.path / place / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder.path / place / name).write_text("x")
+    assert paths(folder) == sorted([f"outputs/env/{mark}", "outputs/env/bin/python"])
+
+
 def test_links_are_listed_and_not_followed(folder: Folder, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/private").write_text("x")

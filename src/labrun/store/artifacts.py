@@ -10,6 +10,8 @@ from labrun.store.working import Entry, is_as_stored, is_untouched
 from labrun.wire.responses import Artifact
 
 _SKIPPED = frozenset({"__pycache__"})
+_ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
+"""`uv run` and `pixi run` make an environment in the working copy: tens of thousands of files that a lock file pins."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -26,7 +28,7 @@ def scan(folder: Folder, code: Mapping[str, Entry], links: Collection[str] = ())
     top = os.fspath(folder.path)
     found = [_artifact(path[len(top) + 1 :], status) for path, status in _files(f"{top}/outputs")]
     work = f"{top}/work"
-    for path, status in _files(work):
+    for path, status in _files(work, with_environments=False):
         place = path[len(work) + 1 :]
         if place in links and stat.S_ISLNK(status.st_mode):
             continue
@@ -37,7 +39,7 @@ def scan(folder: Folder, code: Mapping[str, Entry], links: Collection[str] = ())
     return found
 
 
-def _files(top: str) -> Iterator[tuple[str, os.stat_result]]:
+def _files(top: str, *, with_environments: bool = True) -> Iterator[tuple[str, os.stat_result]]:
     pending = [top]
     while pending:
         try:
@@ -45,7 +47,7 @@ def _files(top: str) -> Iterator[tuple[str, os.stat_result]]:
                 for entry in entries:
                     try:
                         if entry.is_dir(follow_symlinks=False):
-                            if entry.name not in _SKIPPED:
+                            if entry.name not in _SKIPPED and (with_environments or not _is_environment(entry.path)):
                                 pending.append(entry.path)
                             continue
                         status = entry.stat(follow_symlinks=False)
@@ -55,6 +57,10 @@ def _files(top: str) -> Iterator[tuple[str, os.stat_result]]:
                         yield entry.path, status
         except OSError:
             continue  # the folder vanished, or is closed to us
+
+
+def _is_environment(folder: str) -> bool:
+    return any(os.path.lexists(f"{folder}/{mark}") for mark in _ENVIRONMENT_MARKS)
 
 
 def _is_unchanged(path: str, status: os.stat_result, entry: Entry) -> bool:
