@@ -36,7 +36,7 @@ TOLD: dict[str, Any] = {
 
 def test_it_says_why_where_and_what_changed() -> None:
     assert card(TOLD) == [
-        "why: code error: ValueError: no such column",
+        "failed: code error: ValueError: no such column",
         "     exited with 1",
         "     at src/fit.py:12 in load",
         "memory: 3.0 GiB at most, 8.0 GiB asked for",
@@ -60,7 +60,7 @@ def test_a_guess_carries_its_question_mark_and_what_was_looked_at() -> None:
         "checked": ["no counter rose"],
     }
     lines = card({**TOLD, "failure": failure, "changes": None})
-    assert lines[:2] == ["why: oom?: killed by signal SIGKILL", "     looked at: no counter rose"]
+    assert lines[:2] == ["failed: oom?: killed by signal SIGKILL", "     looked at: no counter rose"]
 
 
 def test_escape_sequences_of_a_script_are_harmless() -> None:
@@ -72,12 +72,12 @@ def test_a_run_that_fails_ends_with_the_card_and_its_files(shell: Shell) -> None
     script = shell.write("fit.py", "import sys\nprint(1 / int(sys.argv[1]))\n")
     shell.lab("run", script, "1")
     told = shell.lab("run", script, "0", status=1).stderr.splitlines()
-    assert "lab: why: code error: ZeroDivisionError: division by zero" in told
+    assert "lab: failed: code error: ZeroDivisionError: division by zero" in told
     assert "lab:      at fit.py:2" in told
     assert "lab:   arguments: 1 became 0" in told
     assert told[-1].startswith("lab: files: ")
     screen = shell.lab("info").stdout
-    assert "why: code error: ZeroDivisionError" in screen
+    assert "failed: code error: ZeroDivisionError" in screen
     assert "changed since EXP-001" in screen
     found = shell.json("info")["card"]
     assert (found["failure"]["mode"], found["changes"]["since"]) == ("code_error", "EXP-001")
@@ -99,7 +99,7 @@ def test_code_packages_and_data_that_changed_are_named(shell: Shell) -> None:
 def test_where_nothing_is_known_beyond_the_ending_nothing_is_repeated(shell: Shell, words: list[str]) -> None:
     status = 124 if "sleep" in words else 3
     told = shell.lab("run", *words, status=status).stderr
-    assert "why:" not in told
+    assert "lab: failed:" not in told
 
 
 def test_an_experiment_that_succeeded_has_no_card(shell: Shell) -> None:

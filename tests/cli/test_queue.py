@@ -1,5 +1,7 @@
 import json
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,7 @@ def test_a_submit_returns_before_its_turn_and_says_what_it_waits_for(served: She
     first = served.queue("--", "sleep", "1000")
     served.wait_step(first, "running")
     told = served.lab("queue", "--", "true").stdout
-    assert "EXP-002 queued: #1 " in told
+    assert re.search(r"EXP-002 queued: #1(, | in line)", told)
     wait_until(lambda: f"running: {first}" in (served.experiment("EXP-002")["reason"] or ""), 10, "its reason is known")
 
 
@@ -82,3 +84,13 @@ def test_the_server_inherits_nothing_from_the_first_command(served: Shell) -> No
     held = [str(descriptor.readlink()) for descriptor in (process / "fd").iterdir() if descriptor.is_symlink()]
     assert not [name for name in held if "marker" in name or "labrun-server-start" in name]
     assert (process / "fd/2").readlink() == served.home / "server.log"
+
+
+def test_labrun_installed_from_a_clone_is_no_news_but_recorded(shared: Shell) -> None:
+    shared.write("hello.py", "print('hello')\n")
+    told = shared.lab("queue", "--name", "clone", "hello.py", VIRTUAL_ENV=sys.prefix)
+    assert "not frozen" not in told.stderr
+    shared.lab("wait", "clone")
+    manifest = json.loads((Path(shared.experiment("clone")["folder"]) / "run_manifest.json").read_text())
+    ours = Path(__file__).parents[2]
+    assert [one["path"] for one in manifest["code"]["not_frozen"]] == [str(ours)]

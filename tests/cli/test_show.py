@@ -34,6 +34,19 @@ def test_every_end_says_how_and_where_the_files_are(changes: dict[str, Any], lin
     assert show.closing(ENDED | changes, ENDED | changes) == lines
 
 
+@pytest.mark.parametrize(
+    ("position", "reason", "text"),
+    [
+        (1, None, "#1 in line"),
+        (2, "1 ahead of it in the queue", "#2, 1 ahead of it in the queue"),
+        (None, "held", "held"),
+        (None, None, "in line"),
+    ],
+)
+def test_place_and_reason_read_as_two_things(position: int | None, reason: str | None, text: str) -> None:
+    assert show.waiting({"position": position, "reason": reason}) == text
+
+
 def test_a_command_is_shown_as_it_could_be_typed() -> None:
     assert show.command(ENDED) == r"python3 train.py --name 'a b\n'"
 

@@ -23,7 +23,7 @@ def card(told: Mapping[str, Any], *, is_brief: bool = False) -> list[str]:
     mode = failure["mode"].replace("_", " ")
     lines = []
     if not is_brief or failure.get("error") is not None or len(failure["evidence"]) > 1:
-        lines.append(f"why: {mode}{'?' if failure['is_guess'] else ''}: {visible(failure['evidence'][0])}")
+        lines.append(f"failed: {mode}{'?' if failure['is_guess'] else ''}: {visible(failure['evidence'][0])}")
     if not is_brief:
         lines += [f"     {visible(text)}" for text in failure["evidence"][1:_TOLD_ABOVE]]
         lines += [f"     looked at: {visible('; '.join(failure['checked']))}"] if failure.get("checked") else []

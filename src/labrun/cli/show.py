@@ -99,9 +99,11 @@ def paint(output: Output, text: str, experiment: Mapping[str, Any]) -> str:
 
 def waiting(experiment: Mapping[str, Any]) -> str:
     """Its place in the queue and why it waits; no reason is made up where none was given yet."""
-    reason = visible(experiment["reason"]) if experiment["reason"] else "in line"
+    reason = visible(experiment["reason"]) if experiment["reason"] else None
     position = experiment["position"]
-    return f"#{position} {reason}" if position is not None else reason
+    if position is None:
+        return reason or "in line"
+    return f"#{position}, {reason}" if reason else f"#{position} in line"
 
 
 def no_folder(experiment: Mapping[str, Any], usual: str) -> str:

@@ -32,6 +32,9 @@ from labrun.store.remembered_links import remember, remembered
 from labrun.wire.requests import Submit
 from labrun.worker.parts import Parts
 
+_OUR_CLONE = str(Path(__file__).resolve().parents[3])
+"""The folder an editable labrun was installed from; elsewhere some folder that nothing is installed from."""
+
 STDIN_PLACE = "stdin"
 
 
@@ -185,7 +188,9 @@ def _live_notices(live: list[NotFrozen]) -> list[str]:
     }
     told = []
     for kind, text in words.items():
-        paths = [one.path + (" (uncommitted changes)" if one.is_dirty else "") for one in live if one.kind == kind]
+        # labrun itself, installed from a clone, is recorded like the rest; to say it at every submit would be noise
+        news = [one for one in live if one.kind == kind and (kind, one.path) != ("editable", _OUR_CLONE)]
+        paths = [one.path + (" (uncommitted changes)" if one.is_dirty else "") for one in news]
         if paths:
             told.append(f"{text}: {', '.join(paths[:3])}" + (f" and {len(paths) - 3} more" if len(paths) > 3 else ""))
     return told
