@@ -183,6 +183,15 @@ def test_what_is_not_run_has_a_reason() -> None:
             assert reason is None or len(reason.split()) >= 5, f"{document.relative_to(ROOT)}:{line}"
 
 
+def test_every_page_is_reached_from_the_index() -> None:
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    # decisions have an index of their own
+    pages -= {page for page in pages if page.startswith("explanation/decisions/")} | {"README.md"}
+    pages |= {f"../examples/{path.parent.name}/README.md" for path in (ROOT / "examples").glob("*/README.md")}
+    assert {page for page in pages if f"]({page})" not in index} == set()
+
+
 def test_blocks_that_hold_commands_are_marked_as_such() -> None:
     # A block of another kind that begins with `lab` or `$ ` would be shown and never tried.
     for document in DOCUMENTS:

@@ -84,4 +84,5 @@ def earlier(experiment: dict[str, Any], similar: dict[str, Any]) -> str:
     if similar["note"]:
         told += f", “{visible(similar['note'])}”"
     is_usable = is_same_code and similar["status"] not in ("failed", "cancelled")
-    return told + ("; --reuse would show it instead, --new says nothing" if is_usable else "; --new says nothing")
+    offer = "--reuse would show it instead, " if is_usable else ""
+    return f"{told}; {offer}--new leaves this line out"

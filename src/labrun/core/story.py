@@ -127,7 +127,7 @@ def advance(story: Story, event: Event) -> tuple[Story, tuple[Command, ...]]:
             attempts = (*attempts, AttemptStory(n, at, gpus))
         case Cloned(skipped=skipped, file_count=count):
             if count and steps.get("cloning"):
-                steps["cloning"] = structs.replace(steps["cloning"], note=f"{count} files")
+                steps["cloning"] = structs.replace(steps["cloning"], note=f"{count} file" + ("" if count == 1 else "s"))
             for name, why in skipped.items():
                 steps[name] = StepTimes(event.at, event.at, why)  # type: ignore[index]
             changes = {"file_count": count}
