@@ -5,13 +5,14 @@ PYTEST = .venv/bin/python -m pytest -n $(JOBS) --dist loadgroup --maxprocesses 8
 
 export PYTHON
 
-.PHONY: help demo test night check clean
+.PHONY: help demo test night check pictures clean
 
 help:
 	@echo "make demo    fit Hubble's law through 'lab run' and show what is left"
 	@echo "make test    install what the tests need, run them"
 	@echo "make night   the same with the long ones"
 	@echo "make check   format, lint, types, import contracts, house rules, tests (as 'just check')"
+	@echo "make pictures  draw the documents' terminal pictures anew"
 	@echo "make clean   remove environments, caches and the demo's home"
 
 demo:
@@ -32,6 +33,10 @@ night:
 check:
 	@sh requirements/set-up.sh dev
 	@.venv/bin/just check
+
+pictures:
+	@sh requirements/set-up.sh dev
+	@.venv/bin/python docs/pictures/make.py
 
 clean:
 	@if [ -x .venv/bin/lab ] && [ -d .lab-demo ]; then LAB_HOME="$(CURDIR)/.lab-demo" .venv/bin/lab server stop || true; fi
