@@ -83,7 +83,7 @@ def read_bar(text: str, *, is_rewritten: bool) -> Progress | None:
     text = text[:_TEXT_LIMIT].rstrip()
     bar = next((found for found in _BAR.finditer(text) if not _is_rule(found[0])), None)
     if bar is not None:
-        percent = _percent_near(text, bar.start(), bar.end())
+        percent = _percent_near(text, bar)
     elif is_rewritten:
         percent = _only_percent(text)
     else:
@@ -101,13 +101,32 @@ def _is_rule(bar: str) -> bool:
     return bar[0] in "|[" and "-" in bar and _FULL_OR_EMPTY.fullmatch(bar) is not None
 
 
-def _percent_near(text: str, begin: int, end: int) -> float | None:
-    """What a bar stands for: the percentage right before it, else after it, else the fraction beside it."""
-    before, after = text[: begin + 1], text[end:]
-    if (found := _PERCENT_BEFORE.search(before.rstrip("[|"))) or (found := _PERCENT.search(after)):
+def _percent_near(text: str, bar: re.Match[str]) -> float | None:
+    """What a bar stands for: the percentage right before it, else one after it, else the fraction beside it.
+
+    A percentage further on may be an accuracy, a fraction the number of a file. Of two that differ the
+    one counts that the bar itself is nearer to.
+    """
+    before, after = text[: bar.start() + 1], text[bar.end() :]
+    if found := _PERCENT_BEFORE.search(before.rstrip("[|")):
         return float(found[1])
     fractions = [*_FRACTION.finditer(before)][-1:] or [*_FRACTION.finditer(after)][:1]
-    return _ratio(fractions[0]) if fractions else _only_percent(text)
+    ratio = _ratio(fractions[0]) if fractions else None
+    if (found := _PERCENT.search(after)) is None:
+        return ratio if fractions else _only_percent(text)
+    percent, drawn = float(found[1]), _drawn(bar[0])
+    is_nearer = ratio is not None and drawn is not None and abs(ratio - drawn) < abs(percent - drawn)
+    return ratio if is_nearer else percent
+
+
+def _drawn(bar: str) -> float | None:
+    """How full a bar is drawn, 0 to 100; None where only colours tell.
+
+    >>> _drawn("[##........]"), _drawn("|=====>    |"), _drawn("━━━━━━")
+    (20.0, 60.0, None)
+    """
+    cells = bar.strip()[1:-1] if bar.strip()[-1] in "|]" else ""
+    return 100 * sum(cell not in " .-_" for cell in cells) / len(cells) if cells else None
 
 
 def _only_percent(text: str) -> float | None:
