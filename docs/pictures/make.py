@@ -137,11 +137,11 @@ def scenes(person: Recorder) -> Iterator[tuple[str, list[str], list[str]]]:
     yield scene("metrics", "lab", "metrics", "rate-0.001")
     columns = "label,name,status,val_accuracy,loss,command"
     yield scene("list", "lab", "list", "--sort", "-val_accuracy", "--columns", columns)
-    long = ["digits.py", "--epochs", "20000"]
+    long = ["digits.py", "--epochs", "1500"]
     person.record("lab", "queue", "--name", "long", "--note", "does it ever stop learning?", *long)
     person.record("lab", "queue", "--name", "wide", *long, "--hidden", "256")
     person.record("lab", "queue", "--name", "urgent", "--priority", "high", "digits.py")
-    person.wait_for_progress(3)
+    person.wait_for_progress(40)
     yield scene("status", "lab", "status")
     for waiting in ("urgent", "wide", "long"):
         person.record("lab", "cancel", waiting)
