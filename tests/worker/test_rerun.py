@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from labrun.core.line import encode_line
+from labrun.store.chain import CancelledWaiting
+from labrun.store.journal import Journal
 from tests.helpers import wait_until
 from tests.scenarios.laboratory import LaboratoryUnderTest, Refused, journal
 
@@ -366,19 +370,48 @@ def test_an_original_that_changes_while_it_waits_is_not_used(lab: LaboratoryUnde
 # --- what has no story, and what was deleted
 
 
-def test_one_that_was_cancelled_in_line_is_refused(lab: LaboratoryUnderTest) -> None:
+def test_one_that_was_cancelled_in_line_is_queued_again_but_not_resumed(lab: LaboratoryUnderTest) -> None:
     blocker = lab.submit("/bin/sleep", "1000", resources={"cpus": os.cpu_count() or 1})
-    waiting = lab.submit("/bin/true", resources={"cpus": 1})
+    narrative = {"hypothesis": "it is true"}
+    waiting = lab.submit("/bin/true", "--lr", "1", resources={"cpus": 1}, timeout_s=60, narrative=narrative)
     copied = rerun(lab, waiting["label"], kind="resubmit")["accepted"]["experiment"]
     assert copied["parent"] == waiting["run_id"], "while it waits it can be copied"
     for one in (waiting, copied, blocker):
         lab.call("POST", f"{EXPERIMENTS}/{one['label']}/cancel", {"by": "ada", "is_urgent": True})
     lab.wait_ended(waiting["run_id"])
-    code, message = refusal(lab, waiting["label"], kind="resubmit")
-    assert (code, "cancelled while it waited" in message) == ("not_allowed_now", True)
-    with pytest.raises(Refused, match="cancelled while it waited"):
-        lab.call("GET", f"{EXPERIMENTS}/{waiting['label']}/description")
     lab.wait_ended(blocker["run_id"])
+    lab.stop()
+    lab.start()
+    told = lab.show(waiting["label"])
+    assert (told["narrative"]["hypothesis"], told["timeout_s"]) == ("it is true", 60), "what it should have run is kept"
+    description = lab.call("GET", f"{EXPERIMENTS}/{waiting['label']}/description")["description"]
+    assert (description["command"], description["timeout"]) == (["/bin/true", "--lr", "1"], 60)
+    again = ended(lab, rerun(lab, waiting["label"], kind="resubmit"))
+    assert (again["status"], again["parent"], again["definition"]) == (
+        "succeeded",
+        waiting["run_id"],
+        waiting["definition"],
+    )
+    merged = ended(lab, rerun(lab, waiting["label"], mode="merge", arguments=["--lr", "2"]))
+    assert merged["command"] == ["/bin/true", "--lr", "2"]
+    with pytest.raises(Refused) as refused:
+        lab.call("POST", f"{EXPERIMENTS}/{waiting['label']}/resume", {"by": "ada"})
+    assert "lab resubmit" in refused.value.body["hint"]
+    assert refusal(lab, waiting["label"], staged=["outputs/a"])[0] == "not_allowed_now"
+
+
+def test_one_whose_spec_an_older_version_did_not_keep_is_refused(lab: LaboratoryUnderTest) -> None:
+    blocker = lab.submit("/bin/sleep", "1000", resources={"cpus": os.cpu_count() or 1})
+    waiting = lab.submit("/bin/true", resources={"cpus": 1})
+    for one in (waiting, blocker):
+        lab.call("POST", f"{EXPERIMENTS}/{one['label']}/cancel", {"by": "ada", "is_urgent": True})
+    lab.wait_ended(blocker["run_id"])
+    path = lab.home / "labs/main/cancelled.jsonl"
+    lines = Journal(path).read(CancelledWaiting)[0]
+    path.write_bytes(b"".join(encode_line(structs.replace(line, spec=None)) for line in lines))
+    assert refusal(lab, waiting["label"], kind="resubmit")[0] == "not_allowed_now"
+    with pytest.raises(Refused, match="was not kept"):
+        lab.call("GET", f"{EXPERIMENTS}/{waiting['label']}/description")
 
 
 def test_a_deleted_one_is_named_and_refused_and_its_child_keeps_its_parent(lab: LaboratoryUnderTest) -> None:

@@ -11,15 +11,19 @@ import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import Struct
 
 from labrun.core.errors import StoreDamaged
 from labrun.core.line import decode_line, encode_line
+from labrun.core.spec import Spec
 from labrun.store.objects import sync
 from labrun.wire.responses import Experiment
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 CHAIN = "chain.jsonl"
 CANCELLED = "cancelled.jsonl"
@@ -46,6 +50,8 @@ class CancelledWaiting(Struct, frozen=True):
 
     run_id: str
     experiment: Experiment
+    spec: Spec | None = None
+    """What it was told to run, so that it can be queued again; lines of older versions lack it."""
 
 
 class Link(Struct, frozen=True):
@@ -162,7 +168,7 @@ def lines_of(path: Path) -> Iterator[tuple[bytes, ChainLine | None]]:
     try:
         with path.open("rb") as chain:
             for line in chain:
-                yield line, _read(line, path)
+                yield line, _read(line, path, ChainLine)
     except FileNotFoundError:
         return
 
@@ -170,25 +176,38 @@ def lines_of(path: Path) -> Iterator[tuple[bytes, ChainLine | None]]:
 def find_links(path: Path, run_id: str) -> dict[int, ChainLine]:
     """Find the seals of one experiment by attempt, the newest line of each; looks from the end."""
     found: dict[int, ChainLine] = {}
+    for line in _naming(path, run_id, ChainLine):
+        if line.run_id == run_id:
+            found.setdefault(line.attempt, line)
+            if line.attempt == 1:
+                break
+    return found
+
+
+def find_cancelled(lab: Path, run_id: str) -> CancelledWaiting | None:
+    """Find the newest line about an experiment that was cancelled while it waited; looks from the end."""
+    lines = _naming(lab / CANCELLED, run_id, CancelledWaiting)
+    return next((line for line in lines if line.run_id == run_id), None)
+
+
+def _naming(path: Path, run_id: str, kind: type[T]) -> Iterator[T]:
+    """Give the sound lines of a journal that hold a run id, the last one first."""
     try:
-        with path.open("rb") as chain, mmap.mmap(chain.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        with path.open("rb") as journal, mmap.mmap(journal.fileno(), 0, access=mmap.ACCESS_READ) as text:
             mark = b'"run_id":"%s"' % run_id.encode()
             at = text.rfind(mark)
             while at >= 0:
                 begin, end = text.rfind(b"\n", 0, at) + 1, text.find(b"\n", at) + 1
-                line = _read(text[begin:end], path) if end else None
-                if line is not None and line.run_id == run_id:
-                    found.setdefault(line.attempt, line)
-                    if line.attempt == 1:
-                        break
+                line = _read(text[begin:end], path, kind) if end else None
+                if line is not None:
+                    yield line
                 at = text.rfind(mark, 0, begin)
     except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
-        return {}
-    return found
+        return
 
 
-def _read(line: bytes, path: Path) -> ChainLine | None:
+def _read(line: bytes, path: Path, kind: type[T]) -> T | None:
     try:
-        return decode_line(line, ChainLine, str(path)) if line.endswith(b"\n") else None
+        return decode_line(line, kind, str(path)) if line.endswith(b"\n") else None
     except StoreDamaged:
         return None

@@ -43,7 +43,7 @@ async def apply(parts: Parts, watch: Watch, experiment: OpenExperiment, *, by: s
 
 
 def finish_waiting(parts: Parts, experiment: OpenExperiment) -> None:
-    """Leave the trace of an experiment that never got its turn: a synced line, and the index.
+    """Leave the trace of an experiment that never got its turn: a synced line with its spec, and the index.
 
     One that has a folder, for it was resumed, needs the line too: by its length the index knows what it lacks.
     """
@@ -51,5 +51,6 @@ def finish_waiting(parts: Parts, experiment: OpenExperiment) -> None:
     if experiment.journal is not None:
         experiment.write_down()
         experiment.journal.sync()
-    path, end = append_cancelled(parts.home.labs / experiment.row.spec.lab, CancelledWaiting(shown.run_id, shown))
+    spec = experiment.row.spec
+    path, end = append_cancelled(parts.home.labs / spec.lab, CancelledWaiting(shown.run_id, shown, spec))
     parts.index.apply([shown], consumed={str(path): end})

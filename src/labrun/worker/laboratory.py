@@ -15,6 +15,7 @@ from labrun.core.ids import RunId, attempt_id, label_number
 from labrun.core.narrative import Told
 from labrun.core.spec import Source
 from labrun.core.story import Story
+from labrun.store.chain import find_cancelled
 from labrun.store.folder import Folder
 from labrun.store.journal import Journal
 from labrun.store.queue.protocol import Row
@@ -146,7 +147,9 @@ class Laboratory:
             told, folder, artifacts = found.story, found.folder, found.artifacts or ()
         elif (place := lookup.folder_of(self.parts, shown)) is None:
             said = await asyncio.to_thread(narrate.told_of, self.parts.home, shown.run_id, None)
-            return structs.replace(detail_of_waiting(with_notes(shown, said)), told=said)
+            line = await asyncio.to_thread(find_cancelled, self.parts.home.labs / shown.lab, shown.run_id)
+            spec = line.spec if line is not None else None
+            return structs.replace(detail_of_waiting(with_notes(shown, said), spec), told=said)
         else:
             folder = Folder(place)
             told = lookup.read_story(structs.replace(shown, folder=str(place)))
@@ -251,7 +254,8 @@ class Laboratory:
         rerun.check_there(shown, "resume")
         is_ended = isinstance(found, Experiment) and shown.status in ("failed", "cancelled")
         if not is_ended or shown.folder is None:
-            raise NotAllowedNow("resume", shown.label, shown.status, "failed or cancelled after it had started")
+            allowed = f"failed or cancelled after it had started; `lab resubmit {shown.label}` makes a new one"
+            raise NotAllowedNow("resume", shown.label, shown.status, allowed)
         told = lookup.read_story(shown)
         opened = await accept.reopen(self.parts, told, Path(shown.folder), request.variables, request.by)
         return self._show(opened)
@@ -278,7 +282,7 @@ class Laboratory:
 
     async def description(self, reference: str, lab: str) -> DescriptionView:
         """Write an experiment as a person would."""
-        return rerun.described(self.find(reference, lab))
+        return rerun.described(self.parts, self.find(reference, lab))
 
     async def delete(self, reference: str, lab: str, by: str) -> Experiment:
         """Move an experiment that is over to the trash; durable when this returns.

@@ -6,7 +6,7 @@ from labrun.core import lifecycle, story
 from labrun.core.endings import describe, exit_code_of
 from labrun.core.events import STEPS, Step, StepStatus
 from labrun.core.narrative import Told
-from labrun.core.spec import Spec
+from labrun.core.spec import Narrative, Source, Spec
 from labrun.core.story import AttemptStory, Story
 from labrun.wire.responses import Artifact, AttemptView, Experiment, ExperimentDetail, StepView
 from labrun.worker.floor import OpenExperiment
@@ -124,8 +124,14 @@ def root_of(spec: Spec) -> str | None:
     return f"{spec.host}:{root}" if root is not None and spec.source.is_elsewhere else root
 
 
-def detail_of_waiting(shown: Experiment) -> ExperimentDetail:
-    """Show an experiment without a folder: it was cancelled while it waited, or purged."""
+def detail_of_waiting(shown: Experiment, spec: Spec | None) -> ExperimentDetail:
+    """Show an experiment without a folder: it was cancelled while it waited, or purged.
+
+    Args:
+        shown: As lists show it.
+        spec: What it should have run, where that was kept.
+    """
+    source = spec.source if spec is not None else Source()
     return ExperimentDetail(
         experiment=shown,
         steps=(StepView("waiting", "cancelled", shown.queued_at, shown.ended_at, None),) if not shown.is_purged else (),
@@ -134,12 +140,14 @@ def detail_of_waiting(shown: Experiment) -> ExperimentDetail:
         artifact_count=0,
         artifact_bytes=0,
         tree=shown.tree,
-        source_root=None,
-        interpreter=None,
-        cwd=".",
+        source_root=root_of(spec) if spec is not None else None,
+        interpreter=spec.interpreter if spec is not None else None,
+        cwd=source.cwd,
         enforced={},
-        timeout_s=None,
-        grace_s=0.0,
+        timeout_s=spec.timeout_s if spec is not None else None,
+        grace_s=spec.grace_s if spec is not None else 0.0,
+        narrative=spec.narrative if spec is not None else Narrative(),
+        not_frozen=source.not_frozen,
     )
 
 

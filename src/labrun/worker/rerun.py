@@ -25,6 +25,7 @@ from labrun.core.described import describe
 from labrun.core.errors import BadValue, NotAllowedNow, NotRunnable
 from labrun.core.rerun import arguments_of, check_placeholders, with_arguments
 from labrun.core.spec import ConfigFile, NotFrozen, Spec, Staged
+from labrun.store.chain import find_cancelled
 from labrun.store.queue.protocol import Row
 from labrun.wire.requests import Rerun, Submit
 from labrun.wire.responses import DescriptionView, Experiment
@@ -44,7 +45,7 @@ class Origin(NamedTuple):
     label: str
     spec: Spec
     folder: Path | None
-    """None while it waits for its first attempt."""
+    """None before its first attempt, also when it was cancelled there."""
 
 
 class Planned(NamedTuple):
@@ -57,11 +58,11 @@ class Planned(NamedTuple):
     notices: list[str]
 
 
-def origin_of(found: OpenExperiment | Experiment, action: str) -> Origin:
+def origin_of(parts: Parts, found: OpenExperiment | Experiment, action: str) -> Origin:
     """Read what an experiment was told to run.
 
     Raises:
-        NotAllowedNow: It is deleted, or was cancelled while it waited: then nobody kept what it was told.
+        NotAllowedNow: It is deleted, or was cancelled while it waited by a version that kept no spec.
         StoreDamaged: Its journal cannot be read.
     """
     if isinstance(found, OpenExperiment):
@@ -69,8 +70,11 @@ def origin_of(found: OpenExperiment | Experiment, action: str) -> Origin:
         return Origin(found.run_id, found.row.label, found.row.spec, folder)
     check_there(found, action)
     if found.folder is None:
-        status = "cancelled while it waited, and only a line of it was kept"
-        raise NotAllowedNow(action, found.label, status, "waiting, running, or over after it had started")
+        line = find_cancelled(parts.home.labs / found.lab, found.run_id)
+        if line is None or line.spec is None:
+            status = "cancelled while it waited, and what it should run was not kept"
+            raise NotAllowedNow(action, found.label, status, "waiting, running, or over after it had started")
+        return Origin(found.run_id, found.label, line.spec, None)
     return Origin(found.run_id, found.label, read_story(found).spec, Path(found.folder))
 
 
@@ -84,9 +88,9 @@ def check_there(found: Experiment, action: str) -> None:
         raise NotAllowedNow(action, found.label, "deleted", f"there; `lab undelete {found.label}` brings it back")
 
 
-def described(found: OpenExperiment | Experiment) -> DescriptionView:
+def described(parts: Parts, found: OpenExperiment | Experiment) -> DescriptionView:
     """Write an experiment as a person would."""
-    origin = origin_of(found, "clone")
+    origin = origin_of(parts, found, "clone")
     spec, folder = origin.spec, origin.folder
     staged = {file.name: f"{folder}/staged/{file.name}" for file in spec.staged} if folder is not None else {}
     notices = ["its environment variables are not in it: those of your shell count when it is queued"]
@@ -119,13 +123,13 @@ async def plan(
     Raises:
         RequestError: It cannot be.
     """
-    origin = origin_of(found, request.kind)
+    origin = origin_of(parts, found, request.kind)
     if request.kind == "resubmit" and (request.arguments or request.staged or request.changes):
         raise BadValue("resubmit", "with changes", "the same again; `requeue` takes changes")
     spec, notices = _told(origin, request, changed), list[str]()
     if request.staged:
         if origin.folder is None:
-            raise NotAllowedNow("stage files of", origin.label, "waiting", "running or over")
+            raise NotAllowedNow("stage files of", origin.label, "there without a folder: it never started", "started")
         staged = await asyncio.to_thread(_stage, parts, origin, request.staged)
         spec = structs.replace(spec, staged=staged)
     has_placeholder = check_placeholders(spec.target.argv, [file.name for file in spec.staged])
