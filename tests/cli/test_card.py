@@ -1,11 +1,13 @@
 """The failure card, laid out and through the real thing."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from labrun.cli.card import card
 from tests.cli.conftest import Shell
+from tests.helpers import wait_until
 
 TOLD: dict[str, Any] = {
     "failure": {
@@ -81,6 +83,37 @@ def test_a_run_that_fails_ends_with_the_card_and_its_files(shell: Shell) -> None
     assert "changed since EXP-001" in screen
     found = shell.json("info")["card"]
     assert (found["failure"]["mode"], found["changes"]["since"]) == ("code_error", "EXP-001")
+
+
+def test_the_folder_s_readme_has_the_whole_card_and_keeps_it(shell: Shell) -> None:
+    script = shell.write("fit.py", "import sys\nprint(1 / int(sys.argv[1]))\n")
+    shell.lab("run", script, "1")
+    shell.write("fit.py", "import sys\n\nprint(1 / int(sys.argv[1]))\n")
+    shell.lab("run", "--memory", "100M", script, "0", status=1)
+    readme = Path(shell.json("info", "EXP-002")["experiment"]["folder"], "README.md")
+    found = readme.read_text()
+    for words in (
+        "- Changed since EXP-001, which succeeded:\n  - arguments: 1 became 0\n",
+        "  - fit.py changed\n\n        @@ -1,2 +1,3 @@\n",
+        "The last lines it wrote:\n\n    Traceback (most recent call last):\n",
+        "    ZeroDivisionError: division by zero\n",
+        " at most, 100 MiB asked for.",
+    ):
+        assert words in found, f"{words!r} is not in\n{found}"
+    shell.lab("run", script, "2")
+    shell.lab("note", "EXP-002", "seen")
+    wait_until(lambda: "seen" in readme.read_text(), 10, "the note is shown")
+    assert "Changed since EXP-001" in readme.read_text()
+
+
+def test_a_success_that_came_later_is_not_what_it_is_compared_with(shell: Shell) -> None:
+    script = shell.write("fit.py", "import sys\nsys.exit(int(sys.argv[1]))\n")
+    shell.lab("run", script, "1", status=1)
+    shell.lab("run", script, "0")
+    assert shell.json("info", "EXP-001")["card"]["changes"] is None
+    shell.lab("run", script, "1", status=1)
+    shell.lab("run", "--new", script, "0")
+    assert shell.json("info", "EXP-003")["card"]["changes"]["since"] == "EXP-002"
 
 
 def test_code_packages_and_data_that_changed_are_named(shell: Shell) -> None:

@@ -50,6 +50,37 @@ def test_experiments_are_found_by_what_is_known_of_them(shell: Shell) -> None:
     assert found("--metric", "loss<0.5", "--tag", "dr4") == [near]
 
 
+def test_an_order_is_that_of_the_whole_lab_page_by_page(shell: Shell) -> None:
+    script = shell.write(
+        "fit.py", "import sys\nfrom labrun import log_metric\nlog_metric('loss', float(sys.argv[1]))\n"
+    )
+    losses = {shell.queue("--name", name, script, loss): float(loss) for name, loss in zip("cBa", "132", strict=True)}
+    shell.lab("wait", *losses)
+    last = shell.queue("--", "sleep", "1000")
+
+    def paged(*options: str) -> list[str]:
+        found, more = list[str](), list[str]()
+        while True:
+            page = shell.json("list", "--limit", "2", *options, *more)
+            found += [one["label"] for one in page["experiments"]]
+            if page["next"] is None:
+                return found
+            more = ["--before", page["next"]]
+
+    shell.lab("wait", "--timeout", "0.1s", last, status=1)
+    by_loss = sorted(losses, key=losses.__getitem__)
+    assert paged("--sort", "loss") == by_loss, "what has none is left out"
+    assert paged("--sort=-loss") == by_loss[::-1]
+    assert paged("--sort", "oldest") == [*losses, last]
+    assert paged("--sort", "name") == [*losses][::-1], "upper and lower case are the same"
+    assert paged("--sort", "longest")[0] == last, "what runs counts by how long it runs"
+    assert len(paged("--sort", "longest")) == 4
+    shell.lab("delete", by_loss[1])
+    told = shell.lab("list", "--sort", "loss", "--before", by_loss[1], status=2).stderr
+    assert by_loss[1] in told
+    shell.lab("cancel", last)
+
+
 def test_what_waits_is_found_too(shell: Shell) -> None:
     blocker = shell.queue("--", "sleep", "1000")
     waiting = shell.queue("--tag", "later", "--note", "after the blocker", "--", "true")

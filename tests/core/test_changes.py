@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 
+import pytest
 from msgspec import structs
 
 from labrun.core import changes
@@ -33,15 +34,34 @@ def test_each_difference_of_two_specs_is_said_once() -> None:
         seed=2,
     )
     assert told(SPEC, other) == [
-        ("arguments", "arguments: 1 became 2"),
+        ("arguments", "arguments: --lr 1 became --lr 2"),
         ("configuration", "configuration files changed: c.yaml"),
         ("data", "input `sky` is new"),
-        ("resources", "it asked for other resources"),
+        ("resources", "resources: cpus none became 2"),
         ("arguments", "seed 1 became 2"),
     ]
     assert ("data", "input `sky` is gone") in told(other, SPEC)
     drawn = structs.replace(SPEC, seed=3, is_seed_drawn=True)
     assert told(SPEC, drawn) == [], "a seed nobody chose says nothing"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (["--lr", "0.1"], ["--lr", "0.1", "--fast"], "--fast is new"),
+        (["--lr", "0.1", "--fast"], ["--lr", "0.1"], "--fast is gone"),
+        (["--lr=0.1", "x"], ["--lr=0.2", "x"], "--lr=0.1 became --lr=0.2"),
+        (["a", "1", "b", "1"], ["a", "1", "b", "2"], "1 became 2"),
+        (["a", "b"], ["b", "a"], "b is new; b is gone"),
+        (["a b"], ["a", "b"], "'a b' became a b"),
+    ],
+)
+def test_arguments_are_told_with_their_options(before: list[str], after: list[str], said: str) -> None:
+    specs = [
+        structs.replace(SPEC, target=structs.replace(SPEC.target, argv=("python", "fit.py", *words)))
+        for words in (before, after)
+    ]
+    assert told(*specs) == [("arguments", f"arguments: {said}")]
 
 
 def test_packages_python_and_machine() -> None:

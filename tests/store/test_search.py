@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import apsw
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,8 +12,9 @@ from msgspec import structs
 
 from labrun.store.folder import Folder
 from labrun.store.index import Index
-from labrun.store.search import last_values, matches, words_of
-from labrun.wire.requests import MetricRange, Search
+from labrun.store.search import build_search, key_of, last_values, matches, words_of
+from labrun.store.sql.calls import fetch
+from labrun.wire.requests import MetricRange, Order, Search
 from labrun.wire.responses import Experiment
 from tests.store.test_index import AT, ended
 
@@ -27,6 +29,7 @@ def described(number: int, tags: list[str], words: list[str], user: str, loss: f
         user=user,
         metrics={} if loss is None else {"loss": loss},
         status="failed" if number % 3 == 0 else "succeeded",
+        ended_at=AT + timedelta(seconds=number * 3 % 5) if number % 4 else None,
     )
 
 
@@ -51,6 +54,12 @@ SEARCH = st.builds(
 )
 
 
+ORDER = st.one_of(
+    st.builds(Order, st.sampled_from(["label", "name", "took"]), st.booleans()),
+    st.builds(Order, st.just("metric"), st.booleans(), st.just("loss")),
+)
+
+
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[Index]:
     found = Index.open(tmp_path / "index.sqlite")
@@ -71,9 +80,93 @@ def test_the_index_finds_what_the_predicate_says(
     assert [one.label for one in index.search("main", search, limit=1)] == expected[:1]
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(made=st.lists(EXPERIMENT, max_size=8), search=SEARCH, order=ORDER, limit=st.integers(1, 3))
+def test_pages_in_any_order_lose_and_double_nothing(
+    index: Index, made: list[tuple[list[str], list[str], str, float | None]], search: Search, order: Order, limit: int
+) -> None:
+    index.clear()
+    experiments = [described(number, *facts) for number, facts in enumerate(made, start=1)]
+    index.apply(experiments, consumed={})
+    keyed = [(key, one.label) for one in experiments if matches(one, search) and (key := key_of(one, order))]
+    expected = [label for _, label in sorted(keyed, reverse=order.is_descending)]
+    found, after = list[str](), None
+    while page := index.search("main", search, order, limit=limit, after=after):
+        found += [one.label for one in page]
+        after = key_of(page[-1], order)
+    assert found == expected
+
+
+MANY = 3500
+"""More than are counted before a condition is called frequent."""
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apsw.Connection]:
+    path = tmp_path_factory.mktemp("crowded") / "index.sqlite"
+    index = Index.open(path)
+    tags = [["sky", "sea"] if number % 500 else ["sky", "a:b"] for number in range(MANY)]
+    index.apply([described(n, tags[n - 1], ["prior"], "ada", n / MANY) for n in range(1, MANY + 1)], consumed={})
+    index.close()
+    connection = apsw.Connection(str(path))
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("order", [Order(), Order("name"), Order("took"), Order("metric", metric="loss")])
+@pytest.mark.parametrize(
+    "search",
+    [
+        Search(),
+        Search(status="succeeded"),
+        Search(tags=("sky",)),
+        Search(tags=("sky", "sea"), user="ada"),
+        Search(words=("prior",), metrics=(MetricRange("loss", "<", 2.0),)),
+        Search(since=AT, metrics=(MetricRange("loss", ">", 0.0),)),
+    ],
+    ids=str,
+)
+def test_what_is_frequent_is_found_along_the_order_without_sorting(
+    crowded: apsw.Connection, search: Search, order: Order
+) -> None:
+    plan = plan_of(crowded, search, order)
+    assert not any("TEMP B-TREE" in step or step.startswith("SCAN") for step in plan), plan
+
+
+@pytest.mark.parametrize("order", [Order(), Order("metric", metric="loss")])
+@pytest.mark.parametrize(
+    "rare",
+    [
+        {"tags": ("sky", "a:b")},
+        {"tags": ("sky", "never")},
+        {"metrics": (MetricRange("loss", "<", 0.01),)},
+        {"since": AT + timedelta(days=400)},
+        {"status": "cancelled"},
+    ],
+    ids=str,
+)
+def test_a_search_begins_with_what_is_rare(crowded: apsw.Connection, rare: dict[str, object], order: Order) -> None:
+    frequent = Search(tags=("sky",), user="ada", words=("prior",))
+    query, _ = query_of(crowded, structs.replace(frequent, **rare), order)
+    assert " first CROSS JOIN " in query
+    assert "FROM (SELECT label_number FROM" in query
+    assert query.partition("(")[2].startswith("SELECT label_number FROM experiments") == bool(
+        {"since", "status"} & rare.keys()
+    )
+
+
+def query_of(connection: apsw.Connection, search: Search, order: Order) -> tuple[str, list[object]]:
+    return build_search("main", search, order, None, lambda *ask: fetch(connection, *ask)[0][0])
+
+
+def plan_of(connection: apsw.Connection, search: Search, order: Order) -> list[str]:
+    query, values = query_of(connection, search, order)
+    return [row[3] for row in fetch(connection, f"EXPLAIN QUERY PLAN {query}", *values, 50)]
+
+
 def test_a_page_begins_below_the_last_one(index: Index) -> None:
     index.apply([described(number, ["sky"], [], "ada", 0.1) for number in range(1, 8)], consumed={})
-    page = index.search("main", Search(tags=("sky",)), limit=3, before_label_number=6)
+    page = index.search("main", Search(tags=("sky",)), limit=3, after=(0.0, 6))
     assert [one.label for one in page] == ["EXP-005", "EXP-004", "EXP-003"]
     assert index.search("other", Search(tags=("sky",)), limit=3) == []
 

@@ -15,6 +15,7 @@ import pytest
 from labrun.core.endings import Exited
 from labrun.core.narrative import Annotation
 from labrun.core.saying import AUTHOR_LIMIT, TEXT_LIMIT_BYTES
+from labrun.store.code import CodeStore
 from labrun.store.folder import Folder
 from labrun.store.home import init_home
 from labrun.store.index import Index
@@ -146,7 +147,9 @@ def test_notes_that_come_while_it_starts_ends_and_is_sealed_are_all_shown(lab: L
 def parts(tmp_path: Path) -> Iterator[Any]:
     """What notes need of a worker."""
     home = init_home(tmp_path / "lab")
-    made = SimpleNamespace(home=home, index=Index.open(home.index), floor=Floor(), notices=[])
+    made = SimpleNamespace(
+        home=home, index=Index.open(home.index), floor=Floor(), notices=[], code=CodeStore(home.code)
+    )
     yield made
     made.index.close()
 

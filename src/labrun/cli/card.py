@@ -1,6 +1,6 @@
 """The failure card: why it failed, the first error, the last lines, what changed, what mends it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labrun.cli.table import visible
@@ -28,7 +28,7 @@ def card(told: Mapping[str, Any], *, is_brief: bool = False) -> list[str]:
         lines += [f"     {visible(text)}" for text in failure["evidence"][1:_TOLD_ABOVE]]
         lines += [f"     looked at: {visible('; '.join(failure['checked']))}"] if failure.get("checked") else []
     lines += _error(failure.get("error"), failure["evidence"][0])
-    lines += _memory(told)
+    lines += _memory(told) if is_brief or not _tells_memory(failure["evidence"]) else []
     if not is_brief and told["last_lines"]:
         lines += ["last lines", *(f"  {visible(line)}" for line in told["last_lines"][-_LINES:])]
     lines += _changes(told["changes"])
@@ -46,6 +46,11 @@ def _error(error: Mapping[str, Any] | None, told: str) -> list[str]:
         where = f" in {error['where']}" if error.get("where") and error["where"] != "<module>" else ""
         lines.append(f"     at {visible(file)}:{error['line']}{visible(where)}")
     return lines
+
+
+def _tells_memory(evidence: Sequence[str]) -> bool:
+    """Out of memory: the peak is part of what was just said."""
+    return any("memory peak" in text for text in evidence[:_TOLD_ABOVE])
 
 
 def _memory(told: Mapping[str, Any]) -> list[str]:

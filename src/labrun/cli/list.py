@@ -17,7 +17,6 @@ from labrun.core.errors import BadValue
 STATUSES = ("created", "processing", "succeeded", "failed", "cancelled")
 COLUMNS = ("label", "status", "when", "took", "name", "command", "user", "note", "tags", "group", "folder", "exit")
 _USUAL = "label,status,when,took,name,command"
-SORTS = ("newest", "oldest", "longest", "name")
 
 
 @click.command("list")
@@ -42,7 +41,9 @@ SORTS = ("newest", "oldest", "longest", "name")
 def list_experiments(output: Output, /, lab: str, limit: int, sort: str, columns: str, **chosen: Any) -> int:
     """List experiments, newest first. Everything given must hold. --quiet prints labels alone.
 
-    --sort puts the experiments of one page in order; a minus turns a metric's order round.
+    --sort orders the whole lab, not a page of it: `--sort val_loss --limit 5` are
+    the five with the least, `--sort=-acc` begins with the greatest. What lacks
+    what it is sorted by is left out.
 
     \b
     Example:
@@ -55,8 +56,8 @@ def list_experiments(output: Output, /, lab: str, limit: int, sort: str, columns
         name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items()
     }
     before = search.pop("before")
-    page = connect(output, lab).experiments(limit=limit, before=before, since=since, **search)
-    experiments = page["experiments"] = _in_order(page["experiments"], sort)
+    page = connect(output, lab).experiments(limit=limit, before=before, since=since, sort=sort, **search)
+    experiments = page["experiments"]
     if output.face == "json":
         output.json(page)
     elif output.face == "quiet":
@@ -71,35 +72,8 @@ def list_experiments(output: Output, /, lab: str, limit: int, sort: str, columns
 
         output.data(*table([[_cell(one, name) for name in shown] for one in experiments], output.width, paint))
         if page["next"]:
-            output.say(f"more: `lab list --before {page['next']}`")
+            output.say(f"more: the same with `--before {page['next']}`")
     return 0
-
-
-def _in_order(experiments: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
-    """Sort one page.
-
-    Raises:
-        BadValue: Nothing is called so.
-    """
-    if sort == "newest":
-        return experiments
-    if sort == "oldest":
-        return experiments[::-1]
-    if sort == "name":
-        return sorted(experiments, key=lambda one: (one["name"] is None, one["name"]))
-    if sort == "longest":
-        return sorted(experiments, key=_seconds, reverse=True)
-    metric = sort.removeprefix("-")
-    if experiments and not any(metric in one["metrics"] for one in experiments):
-        raise BadValue("--sort", sort, f"{', '.join(SORTS)}, or a metric one of them has")
-    having = [one for one in experiments if metric in one["metrics"]]
-    lacking = [one for one in experiments if metric not in one["metrics"]]
-    return sorted(having, key=lambda one: one["metrics"][metric], reverse=sort.startswith("-")) + lacking
-
-
-def _seconds(one: dict[str, Any]) -> float:
-    begin, end = show.moment(one["started_at"]), show.moment(one["ended_at"])
-    return (end if end is not None else time.time()) - begin if begin is not None else 0.0
 
 
 def _since(text: str | None) -> str | None:

@@ -99,7 +99,7 @@ class Client:
         Args:
             limit: Most experiments of the page.
             before: Label from the page before.
-            search: `status name group user since`, and lists `tag word metric`; everything given must hold.
+            search: `status name group user since sort`, and lists `tag word metric`; everything given must hold.
         """
         query: dict[str, object] = {"limit": limit, "before": before, **search}
         return self._get(f"/v1/labs/{self._lab}/experiments{_query(query)}")

@@ -1,6 +1,7 @@
 """What is different between two experiments: arguments, configuration, data, packages, machine, code."""
 
 import difflib
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
@@ -36,7 +37,12 @@ def between(before: Spec, after: Spec) -> Iterator[Change]:
         if data_before.get(name) != data_after.get(name):
             yield Change("data", f"input `{name}` {_how(name in data_before, name in data_after)}")
     if before.resources != after.resources:
-        yield Change("resources", "it asked for other resources")
+        asked = [
+            f"{name} {'none' if was is None else was} became {'none' if now is None else now}"
+            for name in before.resources.__struct_fields__
+            if (was := getattr(before.resources, name)) != (now := getattr(after.resources, name))
+        ]
+        yield Change("resources", f"resources: {', '.join(asked)}")
     if before.seed != after.seed and not (before.is_seed_drawn or after.is_seed_drawn):
         yield Change("arguments", f"seed {before.seed} became {after.seed}")
 
@@ -82,11 +88,19 @@ def _how(was: bool, is_now: bool) -> str:
 
 
 def _words(before: Sequence[str], after: Sequence[str]) -> str:
-    gone = [word for word in before if word not in after]
-    fresh = [word for word in after if word not in before]
-    if not gone and not fresh:
-        return "the order of the arguments changed"
-    return f"arguments: {' '.join(gone) or 'nothing'} became {' '.join(fresh) or 'nothing'}"
+    """What became of a command line, an option with its value.
+
+    >>> _words(["a.py", "--lr", "0.1", "--fast"], ["a.py", "--lr", "0.2", "--n=3"])
+    'arguments: --lr 0.1 --fast became --lr 0.2 --n=3'
+    """
+    told = []
+    for what, i, j, k, m in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if what == "equal":
+            continue
+        is_value = what == "replace" and i > 0 and before[i - 1].startswith("-") and "=" not in before[i - 1]
+        gone, fresh = (shlex.join(words) for words in (before[i - is_value : j], after[k - is_value : m]))
+        told.append(f"{gone} became {fresh}" if gone and fresh else f"{fresh} is new" if fresh else f"{gone} is gone")
+    return f"arguments: {'; '.join(told)}"
 
 
 def _packages(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:

@@ -18,6 +18,7 @@ _OTHER_FIELDS = {
     "lab": "it stays in the lab of the one before",
     "format": "it belongs to a file",
 }
+_INTERPRETER = re.compile(r"python[\d.]*|pypy[\d.]*|ba?sh|zsh|Rscript|julia|perl|ruby|node")
 _PLACEHOLDER = re.compile(r"\{staged(?::([^{}]*))?\}")
 
 
@@ -32,6 +33,21 @@ def head_of(spec: Spec) -> tuple[str, ...]:
 def arguments_of(spec: Spec) -> tuple[str, ...]:
     """The arguments of the script, module or program alone."""
     return spec.target.argv[len(head_of(spec)) :]
+
+
+def script_of(argv: Sequence[str]) -> str:
+    """What a command line runs, without its arguments: the same text for two runs of one script.
+
+    The interpreter does not count where a script, a module or a text is run by one.
+
+    >>> script_of(["/v/bin/python3", "fit.py", "--lr", "1"]), script_of(["python", "-m", "fit", "1"])
+    ('fit.py', '-m fit')
+    >>> script_of(["./sim", "--n", "100"]), script_of(["bash", "run.sh"])
+    ('./sim', 'run.sh')
+    """
+    if not _INTERPRETER.fullmatch(argv[0].rpartition("/")[2]) or len(argv) == 1:
+        return argv[0]
+    return " ".join(argv[1:3]) if argv[1].startswith("-") else argv[1]
 
 
 def with_arguments(spec: Spec, arguments: Sequence[str]) -> Spec:

@@ -1,10 +1,9 @@
 """The table of routes. Router and OpenAPI document are made from it; a route only translates."""
 
 import asyncio
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -13,17 +12,15 @@ from litestar.exceptions import ClientException
 from litestar.params import Parameter
 
 from labrun.capture.resolve import ChangedFields
-from labrun.core.errors import BadValue
 from labrun.core.events import Status
 from labrun.core.narrative import Told
 from labrun.server.posted import Posted, check_changes, description_of, repeatable, submit_of
+from labrun.server.queries import metric_range, order_of
 from labrun.wire.metrics import MetricPage, MetricsView
 from labrun.wire.requests import (
     Cancel,
-    Comparison,
     Delete,
     Keys,
-    MetricRange,
     Purge,
     Rerun,
     Restore,
@@ -58,21 +55,6 @@ from labrun.worker.metrics import MetricQuery
 Limit = Annotated[int, Parameter(ge=1, le=1000)]
 Wait = Annotated[float, Parameter(ge=0, le=60)]
 Offset = Annotated[int | None, Parameter(ge=0, lt=2**62)]
-
-
-def metric_range(text: str) -> MetricRange:
-    """Read `val_loss<0.3`.
-
-    Raises:
-        BadValue: It is no comparison with a number.
-    """
-    found = re.fullmatch(r"(.+?)(<=|>=|<|>|=)([^<>=]+)", text)
-    try:
-        if found is not None:
-            return MetricRange(found[1].strip(), cast("Comparison", found[2]), float(found[3]))
-    except ValueError:
-        pass
-    raise BadValue("metric", text, "a name, one of < <= > >= =, and a number, such as val_loss<0.3")
 
 
 class Surrounding(msgspec.Struct):
@@ -148,8 +130,13 @@ async def list_experiments(
     since: datetime | None = None,
     metric: list[str] | None = None,
     parent: str | None = None,
+    sort: str = "newest",
 ) -> ExperimentPage:
-    """List experiments, newest first; `next` of one page is `before` of the next. `metric` is like `loss<0.3`."""
+    """List experiments; `next` of one page is `before` of the next.
+
+    `metric` is like `loss<0.3`. `sort` is `newest`, `oldest`, `longest`, `name`, or a metric, its greatest first with
+    a minus before it; experiments that lack what they are sorted by are left out.
+    """
     search = Search(
         status=status,
         name=name,
@@ -161,7 +148,7 @@ async def list_experiments(
         metrics=tuple(map(metric_range, metric or ())),
         parent=parent,
     )
-    return laboratory_of(state).page(lab, search, before=before, limit=limit)
+    return laboratory_of(state).page(lab, search, order_of(sort), before=before, limit=limit)
 
 
 @get("/v1/labs/{lab:str}/experiments/{reference:str}")

@@ -15,11 +15,12 @@ import msgspec
 
 from labrun.core.errors import StoreDamaged
 from labrun.core.ids import label_number
-from labrun.store.search import build_search, facets_of
+from labrun.core.rerun import script_of
+from labrun.store.search import Key, build_search, facets_of, seconds_of
 from labrun.store.sql import queries
 from labrun.store.sql.calls import explain, fetch
 from labrun.store.trash import Tombstone
-from labrun.wire.requests import Search
+from labrun.wire.requests import Order, Search
 from labrun.wire.responses import Experiment
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,9 @@ T = TypeVar("T")
 _SQL = queries("index.sql")
 _SHOWN = msgspec.json.Decoder(Experiment)
 _TOMBSTONE = msgspec.json.Decoder(Tombstone)
-_IDENTITY = (1818322537, 4)
+_IDENTITY = (1818322537, 5)
 _ABOVE_ALL = 2**62
+_NEWEST_FIRST = Order()
 _DAMAGE = (
     apsw.CorruptError,
     apsw.NotADBError,
@@ -91,7 +93,8 @@ class Index:
         fetch(self._db, _SQL["forget"], number, shown.run_id)
         folded = shown.name.lower() if shown.name is not None else None
         columns = (number, shown.run_id, shown.lab, shown.name, folded, shown.status, shown.folder, shown.definition)
-        fetch(self._db, _SQL["insert"], *columns, shown.queued_at.timestamp(), msgspec.json.encode(shown))
+        times = (shown.queued_at.timestamp(), seconds_of(shown))
+        fetch(self._db, _SQL["insert"], *columns, script_of(shown.command), *times, msgspec.json.encode(shown))
         for facet in facets_of(shown):
             fetch(self._db, _SQL["insert_facet"], facet, number)
         for name, last in shown.metrics.items():
@@ -190,14 +193,32 @@ class Index:
         return self._many("page", lab, before, limit)
 
     def search(
-        self, lab: str, search: Search, *, limit: int, before_label_number: int | None = None
+        self, lab: str, search: Search, order: Order = _NEWEST_FIRST, *, limit: int, after: Key | None = None
     ) -> list[Experiment]:
-        """Give a page of what a search finds in a lab, newest first."""
-        query, values = build_search(search)
-        before = before_label_number if before_label_number is not None else _ABOVE_ALL
-        return self._guard(
-            lambda: [_SHOWN.decode(row[0]) for row in self._db.execute(query, (lab, before, *values, limit))]
-        )
+        """Give a page of what a search finds in a lab.
+
+        Args:
+            lab: Its name.
+            search: What must hold.
+            order: What lacks the thing it is ordered by is left out.
+            limit: Most experiments of the page.
+            after: `key_of` the last experiment of the page before.
+        """
+
+        def find() -> list[Experiment]:
+            query, values = build_search(lab, search, order, after, lambda *ask: fetch(self._db, *ask)[0][0])
+            return [_SHOWN.decode(row[0]) for row in fetch(self._db, query, *values, limit)]
+
+        return self._guard(find)
+
+    def has_metric(self, name: str) -> bool:
+        """Whether any experiment has this metric."""
+        return bool(self._rows("has_metric", name)[0][0])
+
+    def success_before(self, label: int, lab: str, definition: str | None, script: str) -> Experiment | None:
+        """The newest success of a definition, else of a script, that was queued before a label."""
+        same = self._one("success_of_definition", definition, lab, label) if definition else None
+        return same or self._one("success_of_script", lab, script, label)
 
     def counts(self, lab: str) -> dict[str, int]:
         """Experiments of a lab by status."""

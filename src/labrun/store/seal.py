@@ -43,7 +43,7 @@ from labrun.store.verify import verify_chain as verify_chain
 from labrun.store.verify import verify_folder as verify_folder
 from labrun.store.views import manifest, readme
 from labrun.store.views.facts import Facts
-from labrun.wire.responses import Artifact
+from labrun.wire.responses import Artifact, FailureCard
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _THREADS = 4
@@ -71,6 +71,8 @@ class SealJob:
     exit_record: Struct | None
     artifacts: Sequence[Artifact]
     at: datetime
+    card: FailureCard | None = None
+    """For the README, when it failed."""
 
 
 class Sealed(Struct, frozen=True):
@@ -155,7 +157,7 @@ def _draft(job: SealJob) -> _Draft:
     mode = here.path.stat().st_mode & 0o666  # control files are private, the record is as open as its folder
     for name, path in job.control.items():
         _copy(path, here.path / _COPIES.get(name, name), mode)
-    write_views(folder, job.story, job.exit_record, job.artifacts, job.at)
+    write_views(folder, job.story, job.exit_record, job.artifacts, job.at, job.card)
     top = os.fspath(folder.path)
     evidence = {f"attempts/{job.attempt}/{name}": piece for name, piece in _evidence(here.path)}
     evidence |= dict(_submitted(top))
@@ -228,7 +230,12 @@ def _superseded(job: SealJob, artifacts: Mapping[str, Piece]) -> Iterable[Supers
 
 
 def write_views(
-    folder: Folder, told: Story, exit_record: Struct | None, artifacts: Sequence[Artifact], at: datetime
+    folder: Folder,
+    told: Story,
+    exit_record: Struct | None,
+    artifacts: Sequence[Artifact],
+    at: datetime,
+    card: FailureCard | None,
 ) -> None:
     """Write README and manifest, each whole or not at all; unsynced."""
     record = to_builtins(exit_record) if exit_record is not None else None
@@ -242,6 +249,7 @@ def write_views(
         metrics=metrics,
         environment=read_environment(folder),
         said=read_told(folder.notes),
+        card=card,
     )
     _replace(folder.readme, readme.render(facts))
     _replace(folder.manifest, manifest.render(facts))

@@ -189,6 +189,21 @@ class Search(Struct, frozen=True, omit_defaults=True):
         return not (self.tags or self.group or self.user or self.words or self.since or self.metrics or self.parent)
 
 
+class Order(Struct, frozen=True):
+    """In which order a list comes. What lacks the thing it is ordered by is left out."""
+
+    by: Literal["label", "name", "took", "metric"] = "label"
+    """Label: as they were queued. Took: how long the last attempt ran, or runs by now."""
+    is_descending: bool = True
+    metric: str = ""
+    """Whose last value counts."""
+
+    @property
+    def is_newest_first(self) -> bool:
+        """The usual one."""
+        return self.by == "label" and self.is_descending
+
+
 class Survey(Struct, frozen=True):
     """`POST /v1/survey`: what of a source root would not be frozen."""
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from labrun.core import changes
 from labrun.core.changes import Change
 from labrun.core.errors import LabError
+from labrun.core.ids import label_number
+from labrun.core.rerun import script_of
 from labrun.core.spec import Spec
 from labrun.core.story import Story
 from labrun.store.code import CodeStore
@@ -14,13 +16,17 @@ from labrun.wire.responses import ChangesView, Experiment
 from labrun.worker.lookup import read_story
 from labrun.worker.parts import Parts
 
-_SEARCHED = 200
 _SHOWN_FILES = 8
 
 
-def changes_since_success(parts: Parts, told: Story, folder: Folder) -> ChangesView | None:
-    """Compare a failed experiment to the last success of its definition, else of its script. Blocks."""
-    success = _last_success(parts, told)
+def last_success(parts: Parts, told: Story) -> Experiment | None:
+    """The newest success of the same definition, else of the same script, that was queued before a failed one."""
+    spec, number = told.spec, label_number(told.label) or 0
+    return parts.index.success_before(number, spec.lab, spec.definition, script_of(spec.target.argv))
+
+
+def changes_since(store: CodeStore, success: Experiment | None, told: Story, folder: Folder) -> ChangesView | None:
+    """Compare a failed experiment to a success. Blocks."""
     if success is None or success.folder is None:
         return None
     try:
@@ -32,24 +38,8 @@ def changes_since_success(parts: Parts, told: Story, folder: Folder) -> ChangesV
         *changes.between(before, after),
         *changes.environments(read_environment(old_folder), read_environment(folder)),
     ]
-    found += _code(parts.code, before, after)
+    found += _code(store, before, after)
     return ChangesView(success.label, tuple(found))
-
-
-def _last_success(parts: Parts, told: Story) -> Experiment | None:
-    spec = told.spec
-    same = [one for one in parts.index.by_definition(spec.definition or "", spec.lab) if one.status == "succeeded"]
-    if same:
-        return same[0]
-    recent = parts.index.page(spec.lab, limit=_SEARCHED, status="succeeded")
-    return next((one for one in recent if one.run_id != told.run_id and _is_same_script(one, spec)), None)
-
-
-def _is_same_script(one: Experiment, spec: Spec) -> bool:
-    words = one.command[1:] if spec.interpreter is not None else one.command
-    own = spec.target.argv[1:] if spec.interpreter is not None else spec.target.argv
-    head = 2 if spec.target.kind == "module" else 1
-    return bool(words) and words[:head] == own[:head]
 
 
 def _code(store: CodeStore, before: Spec, after: Spec) -> list[Change]:

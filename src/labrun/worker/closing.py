@@ -6,6 +6,7 @@ removed. Each can be repeated by run id; a crash anywhere only makes the next st
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,8 @@ from labrun.store.artifacts import scan
 from labrun.store.folder import Folder
 from labrun.store.seal import Sealed, SealJob, seal_batch
 from labrun.wire.responses import Artifact, Experiment
-from labrun.worker.failing import judge_end
+from labrun.worker.changes import last_success
+from labrun.worker.failing import failure_card, has_failed, judge_end
 from labrun.worker.floor import OpenExperiment
 from labrun.worker.narrate import catch_up, is_behind, listed
 from labrun.worker.parts import Parts
@@ -122,8 +124,12 @@ class Closing:
         for experiment in ended:
             experiment.write_down()
         jobs = [seal_job(parts, experiment) for experiment in ended if isinstance(experiment.story.state, Completed)]
-        sealed = await asyncio.to_thread(seal_batch, jobs)
+        successes = [last_success(parts, job.story) if has_failed(job.story) else None for job in jobs]
+        sealed = await asyncio.to_thread(lambda: seal_batch(list(map(self._with_card, jobs, successes))))
         await self._forget(ended, sealed)
+
+    def _with_card(self, job: SealJob, success: Experiment | None) -> SealJob:
+        return replace(job, card=failure_card(self._parts.code, job.story, job.folder, success))
 
     def _look(self, experiments: list[OpenExperiment]) -> list["_Left"]:
         """See what each of them left behind; blocks."""

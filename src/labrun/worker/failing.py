@@ -10,8 +10,12 @@ from msgspec import structs
 from labrun.core.endings import Ending, NeverStarted
 from labrun.core.failure import Failure, Traces, classify
 from labrun.core.spec import Spec
+from labrun.core.story import Story
 from labrun.engines.protocol import ExitRecord
+from labrun.store.code import CodeStore
 from labrun.store.folder import Folder
+from labrun.wire.responses import Experiment, FailureCard
+from labrun.worker.changes import changes_since
 
 _TAIL_BYTES = 256 * 1024
 _LAST_LINES, _LINE_CHARS = 12, 400
@@ -43,6 +47,33 @@ def judge_end(
     failure = structs.replace(failure, peak_memory_bytes=traces.peak_memory_bytes)
     named = [place for text, place in missing.items() if any(text in shown for shown in failure.evidence)]
     return failure, _again_with(spec, sorted(set(named))) if named else None
+
+
+def has_failed(told: Story) -> bool:
+    """Whether it ended, and why it failed is known."""
+    return told.ending is not None and told.current is not None and told.current.failure is not None
+
+
+def failure_card(store: CodeStore, told: Story, folder: Folder, success: Experiment | None) -> FailureCard | None:
+    """Gather everything that helps after a failure; None where nothing failed. Blocks.
+
+    Args:
+        store: Holds the code of both.
+        told: The story of the one that failed.
+        folder: Its own.
+        success: What to compare it with, see `changes.last_success`.
+    """
+    current = told.current
+    if current is None or current.failure is None or not has_failed(told):
+        return None
+    return FailureCard(
+        failure=current.failure,
+        last_lines=last_lines(folder, current.attempt),
+        peak_memory_bytes=current.failure.peak_memory_bytes,
+        memory_limit_bytes=told.spec.resources.memory_bytes,
+        hint=current.hint,
+        changes=changes_since(store, success, told, folder),
+    )
 
 
 def tail(path: Path) -> str:

@@ -4,6 +4,7 @@
 import asyncio
 import itertools
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from msgspec import structs, to_builtins
@@ -14,7 +15,6 @@ from labrun.core.errors import BadValue, NotAllowedNow, NotFound
 from labrun.core.ids import RunId, attempt_id, label_number
 from labrun.core.narrative import Told
 from labrun.core.spec import Source
-from labrun.core.story import Story
 from labrun.store.chain import find_cancelled
 from labrun.store.folder import Folder
 from labrun.store.journal import Journal
@@ -22,7 +22,7 @@ from labrun.store.queue.protocol import Row
 from labrun.store.remembered_links import remembered
 from labrun.store.seal import read_artifacts, seal_digests
 from labrun.wire.metrics import MetricPage, MetricsView
-from labrun.wire.requests import Cancel, Keys, Purge, Rerun, Restore, Resume, Say, Search, Submit
+from labrun.wire.requests import Cancel, Keys, Order, Purge, Rerun, Restore, Resume, Say, Search, Submit
 from labrun.wire.responses import (
     Accepted,
     CapacityView,
@@ -31,7 +31,6 @@ from labrun.wire.responses import (
     Experiment,
     ExperimentDetail,
     ExperimentPage,
-    FailureCard,
     FileListing,
     LogHeader,
     Rerunning,
@@ -41,10 +40,10 @@ from labrun.wire.responses import (
     Typed,
 )
 from labrun.worker import accept, cancel, deleting, lookup, narrate, rerun
-from labrun.worker.changes import changes_since_success
+from labrun.worker.changes import last_success
 from labrun.worker.closing import Closing
 from labrun.worker.dispatch import Dispatcher
-from labrun.worker.failing import last_lines
+from labrun.worker.failing import failure_card
 from labrun.worker.floor import OpenExperiment
 from labrun.worker.logs import FileWatch, LogQuery, LogReader
 from labrun.worker.metrics import MetricBook, MetricQuery
@@ -155,30 +154,19 @@ class Laboratory:
             told = lookup.read_story(structs.replace(shown, folder=str(place)))
             artifacts = read_artifacts(folder)
         seals = seal_digests(folder) if folder is not None else {}
-        card = await asyncio.to_thread(self._card, told, folder) if folder is not None else None
+        success = last_success(self.parts, told)  # the index belongs to this thread
+        judge = partial(failure_card, self.parts.code, told, folder, success) if folder is not None else None
+        card = await asyncio.to_thread(judge) if judge is not None else None
         said = await asyncio.to_thread(narrate.told_of, self.parts.home, shown.run_id, folder)
         whole = detail(with_notes(shown, said), told, artifacts, seals)
         return structs.replace(whole, metrics=metrics, card=card, told=said)
 
-    def _card(self, told: Story, folder: Folder) -> FailureCard | None:
-        current = told.current
-        if current is None or current.failure is None:
-            return None
-        return FailureCard(
-            failure=current.failure,
-            last_lines=last_lines(folder, current.attempt),
-            peak_memory_bytes=current.failure.peak_memory_bytes,
-            memory_limit_bytes=told.spec.resources.memory_bytes,
-            hint=current.hint,
-            changes=changes_since_success(self.parts, told, folder),
-        )
-
-    def page(self, lab: str, search: Search, *, before: str | None, limit: int) -> ExperimentPage:
-        """List a lab, newest first."""
+    def page(self, lab: str, search: Search, order: Order, *, before: str | None, limit: int) -> ExperimentPage:
+        """List a lab."""
         last = label_number(before) if before is not None else None
         if before is not None and last is None:
             raise BadValue("cursor", before, "a label, as `next` of the page before")
-        shown = lookup.page(self.parts, lab, search, before=last, limit=limit, reason=self._dispatcher.reason)
+        shown = lookup.page(self.parts, lab, search, order, before=last, limit=limit, reason=self._dispatcher.reason)
         opened = ((one, self.parts.floor.get(one.run_id) if one.step == "running" else None) for one in shown)
         moving = tuple(self._progress.shown(found, one) if found is not None else one for one, found in opened)
         return ExperimentPage(moving, shown[-1].label if len(shown) == limit else None)

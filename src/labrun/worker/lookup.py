@@ -1,20 +1,24 @@
 """Find experiments by what people type, among the open ones in memory and the ended ones in the index."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
+from msgspec import structs
+
 from labrun.core import lifecycle, story
-from labrun.core.errors import AmbiguousReference, NotFound, StoreDamaged
+from labrun.core.errors import AmbiguousReference, BadValue, NotFound, StoreDamaged
 from labrun.core.events import EVENT
 from labrun.core.ids import is_run_id, label_number
 from labrun.core.story import Story
 from labrun.store.folder import Folder
 from labrun.store.journal import Journal
-from labrun.store.search import matches
+from labrun.store.search import Key, key_of, matches, may_match
 from labrun.store.trash import Tombstone, in_trash
-from labrun.wire.requests import Search
+from labrun.wire.requests import Order, Search
 from labrun.wire.responses import Experiment
 from labrun.worker.floor import OpenExperiment
 from labrun.worker.parts import Parts
@@ -157,21 +161,82 @@ def _opened(parts: Parts, lab: str, before: int | None, status: str | None) -> I
 
 
 def page(
-    parts: Parts, lab: str, search: Search, *, before: int | None, limit: int, reason: str | None
+    parts: Parts, lab: str, search: Search, order: Order, *, before: int | None, limit: int, reason: str | None
 ) -> list[Experiment]:
-    """Newest first: open experiments and ended ones, merged by label number."""
-    opened: dict[int, Experiment] = {}
-    for experiment in _opened(parts, lab, before, search.status):
-        shown = present(parts, experiment, head_reason=reason)
-        if not matches(shown, search):
-            continue
-        opened[experiment.row.label_number] = shown
-        if len(opened) >= limit:
-            break
-    if search.is_plain:
-        plain = {"status": search.status, "name_contains": search.name}
-        ended = parts.index.page(lab, before_label_number=before, limit=limit, **plain)
+    """Open experiments and ended ones, merged in one order.
+
+    Raises:
+        BadValue: The page before cannot be gone on from, or nothing has the metric it is ordered by.
+    """
+    if order.is_newest_first:
+        opened = _page_of_open(parts, search, _opened(parts, lab, before, search.status), limit, reason)
+        if search.is_plain:
+            plain = {"status": search.status, "name_contains": search.name}
+            ended = parts.index.page(lab, before_label_number=before, limit=limit, **plain)
+        else:
+            after: Key | None = (0.0, before) if before is not None else None
+            ended = parts.index.search(lab, search, order, limit=limit, after=after)
     else:
-        ended = parts.index.search(lab, search, before_label_number=before, limit=limit)
+        if order.by == "metric" and not parts.index.has_metric(order.metric) and parts.index.count():
+            raise BadValue("order", order.metric, "newest, oldest, longest, name, or a metric an experiment has")
+        after = _place(parts, before, order) if before is not None else None
+        opened = _page_of_open(parts, search, _opened_after(parts, lab, order, after), limit, reason)
+        ended = parts.index.search(lab, search, order, limit=limit, after=after)
     merged = {label_number(e.label) or 0: e for e in ended} | opened  # one just leaving the floor is in both
-    return [merged[number] for number in sorted(merged, reverse=True)[:limit]]
+    now = parts.clock.now()
+    keys = {number: _key(one, order, now) or (0.0, number) for number, one in merged.items()}
+    return [merged[number] for number in sorted(merged, key=keys.__getitem__, reverse=order.is_descending)[:limit]]
+
+
+def _page_of_open(
+    parts: Parts, search: Search, candidates: Iterable[OpenExperiment], limit: int, reason: str | None
+) -> dict[int, Experiment]:
+    found: dict[int, Experiment] = {}
+    for experiment in candidates:
+        if not may_match(experiment.row.spec, experiment.row.queued_at, search):
+            continue
+        shown = present(parts, experiment, head_reason=reason)
+        if matches(shown, search):
+            found[experiment.row.label_number] = shown
+            if len(found) >= limit:
+                break
+    return found
+
+
+def _opened_after(parts: Parts, lab: str, order: Order, after: Key | None) -> list[OpenExperiment]:
+    """Open experiments of a lab in another order than the newest first; their metrics are not known yet."""
+    now, found = parts.clock.now(), list[tuple[Key, OpenExperiment]]()
+    for experiment in parts.floor if order.by != "metric" else ():
+        row, value = experiment.row, 0.0
+        if row.spec.lab != lab:
+            continue
+        key: Key | None = (value, row.label_number)
+        if order.by == "name":
+            key = (row.spec.name.lower(), row.label_number) if row.spec.name is not None else None
+        elif order.by == "took":
+            key = None if experiment.is_waiting else _key(present(parts, experiment), order, now)
+        if key is not None and (after is None or (key < after if order.is_descending else key > after)):
+            found.append((key, experiment))
+    return [one for _, one in sorted(found, key=itemgetter(0), reverse=order.is_descending)]
+
+
+def _key(shown: Experiment, order: Order, now: datetime) -> Key | None:
+    """As `key_of`; what runs has taken as long as it runs."""
+    is_running = order.by == "took" and shown.started_at is not None and shown.ended_at is None
+    return key_of(structs.replace(shown, ended_at=now) if is_running else shown, order)
+
+
+def _place(parts: Parts, before: int, order: Order) -> Key:
+    """Where the page before ended.
+
+    Raises:
+        BadValue: That experiment is not in the list any more.
+    """
+    found = _by_label(parts, before)
+    shown = present(parts, found) if isinstance(found, OpenExperiment) else found
+    key = _key(shown, order, parts.clock.now()) if shown is not None else None
+    if key is None and order.by == "label":
+        return (0.0, before)
+    if key is None:
+        raise BadValue("cursor", f"EXP-{before:03}", "an experiment that is in this list; begin anew without it")
+    return key

@@ -14,6 +14,7 @@ from labrun.core.errors import BadValue, DiskFull, LabError, NotAllowedNow, Stor
 from labrun.core.line import decode_line
 from labrun.core.narrative import Amendment, Annotation, Conclusion, Entry, Told
 from labrun.core.saying import AUTHOR_LIMIT, TEXT_LIMIT_BYTES
+from labrun.core.story import Story
 from labrun.engines.protocol import ExitRecord
 from labrun.store.folder import Folder
 from labrun.store.home import Home
@@ -23,6 +24,8 @@ from labrun.store.search import last_values
 from labrun.wire.requests import Remark, Say
 from labrun.wire.responses import Experiment
 from labrun.worker import lookup
+from labrun.worker.changes import last_success
+from labrun.worker.failing import failure_card, has_failed
 from labrun.worker.floor import OpenExperiment
 from labrun.worker.parts import Parts
 from labrun.worker.present import with_notes
@@ -89,7 +92,7 @@ async def _show(parts: Parts, run_id: str) -> Told:
     if opened is not None:
         opened.said = told
     if folder is not None and (opened is None or opened.is_waiting):  # else the seal writes them
-        await asyncio.to_thread(refresh_views, folder)
+        await _refresh(parts, folder)
     ended = parts.index.get(run_id)
     if ended is not None and parts.floor.get(run_id) is None:
         parts.index.apply([with_notes(ended, told)], consumed={})
@@ -133,18 +136,24 @@ def recall(parts: Parts) -> None:
             opened.said = told_of(parts.home, opened.run_id, opened.folder)
 
 
-def refresh_views(folder: Folder) -> None:
-    """Write README and manifest of a sealed experiment anew; neither is vouched for by the seal. Blocks."""
+async def _refresh(parts: Parts, folder: Folder) -> None:
+    """Write README and manifest of a sealed experiment anew; neither is vouched for by the seal."""
     try:
-        told = lookup.story_of(folder)
+        told = await asyncio.to_thread(lookup.story_of, folder)
     except LabError:
         return  # its journal is damaged: `lab doctor` says so, and the note is kept all the same
+    success = last_success(parts, told) if has_failed(told) else None
+    await asyncio.to_thread(_write_views, parts, folder, told, success)
+
+
+def _write_views(parts: Parts, folder: Folder, told: Story, success: Experiment | None) -> None:
     listed_at = _listed_at(folder)
     if listed_at is None:
         return  # without a manifest nobody knows what it left behind; a view must not say it was nothing
     record = _exit_record(folder, told.state.attempt)
+    card = failure_card(parts.code, told, folder, success)
     try:
-        write_views(folder, told, record, read_artifacts(folder), listed_at)
+        write_views(folder, told, record, read_artifacts(folder), listed_at, card)
     except OSError as error:  # the note is durable, and the next one writes them again
         log.warning("views not refreshed", extra={"folder": str(folder.path), "why": error.strerror})
 

@@ -1,8 +1,9 @@
 -- name: schema
--- Version 4 of a cache: another version, or damage, and the file is made anew. `application_id` is "labi".
--- `shown` is the whole experiment as JSON, the columns before it are taken from it; `folded` is the name in lower case.
+-- Version 5 of a cache: another version, or damage, and the file is made anew. `application_id` is "labi".
+-- `shown` is the whole experiment as JSON, the columns before it are taken from it; `folded` is the name in lower case,
+-- `script` what it ran without its arguments (`core.rerun.script_of`), `took` the seconds of its last attempt.
 PRAGMA application_id = 1818322537;
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;
 CREATE TABLE experiments (
     label_number INTEGER PRIMARY KEY,
     run_id TEXT NOT NULL UNIQUE,
@@ -12,13 +13,19 @@ CREATE TABLE experiments (
     status TEXT NOT NULL,
     folder TEXT,
     definition TEXT,
+    script TEXT NOT NULL,
     queued REAL NOT NULL,
+    took REAL,
     shown BLOB NOT NULL
 ) STRICT;
 CREATE INDEX experiments_of_lab ON experiments (lab, label_number);
 CREATE INDEX experiments_by_status ON experiments (lab, status, label_number);
 CREATE INDEX experiments_by_name ON experiments (name, lab) WHERE name IS NOT NULL;
 CREATE INDEX experiments_by_words ON experiments (lab, label_number, folded) WHERE folded IS NOT NULL;
+CREATE INDEX experiments_in_order_of_names ON experiments (lab, folded, label_number) WHERE folded IS NOT NULL;
+CREATE INDEX experiments_by_script ON experiments (lab, script, status, label_number);
+CREATE INDEX experiments_by_time ON experiments (lab, queued);
+CREATE INDEX experiments_by_length ON experiments (lab, took, label_number) WHERE took IS NOT NULL;
 CREATE INDEX experiments_by_folder ON experiments (folder) WHERE folder IS NOT NULL;
 CREATE INDEX experiments_by_definition ON experiments (definition, lab, label_number) WHERE definition IS NOT NULL;
 -- What experiments are found by, as `tag:sky`, `group:g`, `user:ada`, `word:prior`; and what they measured.
@@ -28,6 +35,7 @@ CREATE INDEX facets_of ON facets (label_number);
 CREATE TABLE metrics (name TEXT NOT NULL, label_number INTEGER NOT NULL, last REAL NOT NULL,
     PRIMARY KEY (name, label_number)) STRICT, WITHOUT ROWID;
 CREATE INDEX metrics_of ON metrics (label_number);
+CREATE INDEX metrics_by_value ON metrics (name, last, label_number);
 CREATE TRIGGER found_out AFTER DELETE ON experiments BEGIN
     DELETE FROM facets WHERE label_number = old.label_number;
     DELETE FROM metrics WHERE label_number = old.label_number;
@@ -53,8 +61,9 @@ DELETE FROM experiments WHERE label_number = ? OR run_id = ?;
 
 -- name: insert
 -- One experiment as lists show it.
-INSERT INTO experiments (label_number, run_id, lab, name, folded, status, folder, definition, queued, shown)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO experiments
+    (label_number, run_id, lab, name, folded, status, folder, definition, script, queued, took, shown)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: insert_facet
 -- One thing an experiment is found by.
@@ -83,6 +92,20 @@ SELECT shown FROM experiments WHERE label_number = ?;
 -- name: by_definition
 -- Of the same definition, newest first.
 SELECT shown FROM experiments WHERE definition = ? AND lab = ? ORDER BY label_number DESC LIMIT ?;
+
+-- name: success_of_definition
+-- The newest success of a definition before a label.
+SELECT shown FROM experiments WHERE definition = ? AND lab = ? AND label_number < ? AND status = 'succeeded'
+ORDER BY label_number DESC LIMIT 1;
+
+-- name: success_of_script
+-- The newest success of a script before a label.
+SELECT shown FROM experiments WHERE lab = ? AND script = ? AND status = 'succeeded' AND label_number < ?
+ORDER BY label_number DESC LIMIT 1;
+
+-- name: has_metric
+-- Whether anything measured that.
+SELECT EXISTS (SELECT 1 FROM metrics WHERE name = ?);
 
 -- name: by_prefix
 -- By the first characters of a run id; the second value is the first text after all of them.

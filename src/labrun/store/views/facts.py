@@ -13,7 +13,7 @@ from labrun.core.events import Status
 from labrun.core.narrative import Told
 from labrun.core.story import Story
 from labrun.wire.metrics import MetricsView
-from labrun.wire.responses import Artifact
+from labrun.wire.responses import Artifact, FailureCard
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -31,6 +31,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     """What people said afterwards."""
     metrics: MetricsView | None = None
     """What the last attempt measured; None when nothing."""
+    card: FailureCard | None = None
+    """The last lines and what changed, when it failed."""
 
     @property
     def status(self) -> Status:

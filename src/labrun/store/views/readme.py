@@ -8,8 +8,10 @@ from labrun.core.spec import Spec
 from labrun.core.story import AttemptStory, ended_at
 from labrun.core.units import show_size
 from labrun.store.views.facts import Facts, command_line, duration, moment, visible
+from labrun.wire.responses import FailureCard
 
 _SHOWN_ARTIFACTS = 8
+_SHOWN_HUNK_LINES = 40
 _AGAIN = "/tmp/again"
 
 
@@ -107,9 +109,34 @@ def _failed(facts: Facts) -> Iterator[str]:
     if failure.error is not None:
         where = f", at `{visible(failure.error.file)}` line {failure.error.line}" if failure.error.file else ""
         yield f"- First error: `{visible(failure.error.text)}`{where}."
+    peak, limit = failure.peak_memory_bytes, facts.story.spec.resources.memory_bytes
+    if peak is not None and limit is not None:
+        yield f"- Memory: {show_size(peak)} at most, {show_size(limit)} asked for."
     if current.hint is not None:
         yield f"- Try: `{visible(current.hint)}`"
+    if facts.card is not None:
+        yield from _card(facts.card)
     yield ""
+
+
+def _card(card: FailureCard) -> Iterator[str]:
+    """What changed since it last worked, and the last lines."""
+    if card.changes is not None:
+        since = f"since {card.changes.since}, which succeeded"
+        yield f"- Changed {since}:" if card.changes.changes else f"- {since.capitalize()}: nothing that is recorded."
+        left = _SHOWN_HUNK_LINES
+        for change in card.changes.changes:
+            yield f"  - {visible(change.text)}"
+            if change.lines and left > 0:
+                yield ""
+                yield from (f"        {visible(line)}" for line in change.lines[:left])
+                yield ""
+                left -= len(change.lines)
+    if card.last_lines:
+        yield ""
+        yield "The last lines it wrote:"
+        yield ""
+        yield from (f"    {visible(line)}" for line in card.last_lines)
 
 
 def _took(facts: Facts) -> float | None:
