@@ -24,6 +24,8 @@ from labrun.core.errors import AmbiguousArguments
         ("--layers 64 64 32 --lr 1", "--layers 128 128", "--layers 128 128 --lr 1"),
         ("--tag a --lr 1 --tag b", "--tag c", "--tag c --lr 1"),
         ("--tag a", "--tag c --tag d", "--tag c --tag d"),
+        ("--lr 1 --layers 2 --lr 1 a.csv", "--lr 3", "--layers 2 --lr 3 a.csv"),
+        ("--layers 2 --lr 1 --n 1 --n 1 a.csv --lr 1", "--lr 3 --n 4", "--layers 2 --lr 3 --n 4 a.csv"),
         ("--cache --lr 1", "--no-cache", "--no-cache --lr 1"),
         ("--no-cache data.csv", "--cache", "--cache data.csv"),
         ("--no-of-samples 5", "--no-of-samples 6", "--no-of-samples 6"),
@@ -54,6 +56,7 @@ def test_merge_overrides_what_matches_and_keeps_the_rest(old: str, new: str, mer
         ("-abc", "-a 3", "-abc"),
         ("a.csv b.csv", "c.csv", "c.csv"),
         ("--lr 0.1 data.csv", "other.csv", "other.csv"),
+        ("-v --lr 1 a.csv --layers 2 --lr 1 b.csv", "--lr 3", "b.csv"),
         ("data.csv", "-- -odd.csv", "-odd.csv"),
     ],
 )

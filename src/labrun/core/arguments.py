@@ -10,7 +10,7 @@ Source:
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -66,10 +66,10 @@ def merge(old: Sequence[str], new: Sequence[str]) -> list[str]:
         if item.key is not None:
             overriding.setdefault(item.key, []).append(item)
     positionals = _pair_positionals(kept, given, reading.unclear(old))
+    places = _places(kept, overriding)
     result: list[str] = []
-    used: set[str] = set()
     at_end: int | None = None
-    for item in kept:
+    for number, item in enumerate(kept):
         if item.is_end:
             at_end = len(result)
             result += item.words
@@ -77,10 +77,9 @@ def merge(old: Sequence[str], new: Sequence[str]) -> list[str]:
             result += next(positionals).words if positionals is not None else item.words
         elif item.key not in overriding:
             result += item.words
-        elif item.key not in used:
-            used.add(item.key)
+        elif places[item.key] == number:
             result += [word for one in overriding[item.key] for word in one.words]
-    fresh = [word for key, items in overriding.items() if key not in used for one in items for word in one.words]
+    fresh = [word for key, items in overriding.items() if key not in places for one in items for word in one.words]
     front: list[str] = []
     if positionals is None:
         ends = [at for at, item in enumerate(given) if item.is_end]
@@ -91,6 +90,34 @@ def merge(old: Sequence[str], new: Sequence[str]) -> list[str]:
     if at_end is None:
         return front + result + fresh
     return front + result[:at_end] + fresh + result[at_end:]
+
+
+def _places(kept: Sequence["_Item"], overriding: Collection[str]) -> dict[str, int]:
+    """At which of its occurrences each overridden option stays; all others go.
+
+    The first one, unless another stands between an option and a positional: without it the positional
+    would be read as one more value of that option.
+
+    Raises:
+        AmbiguousArguments: Two occurrences hold a positional apart from an option.
+    """
+    places: dict[str, int] = {}
+    holds: dict[str, int] = {}
+    for number, item in enumerate(kept):
+        if item.key is None or item.key not in overriding:
+            continue
+        places.setdefault(item.key, number)
+        following = kept[number + 1] if number + 1 < len(kept) else None
+        is_before = following is not None and following.key is None and not following.is_end
+        if is_before and number > 0 and _is_option(kept[number - 1].words[0]):
+            if item.key in holds:
+                raise AmbiguousArguments(
+                    f"without `{item.words[0]}`, `{kept[number + 1].words[0]}` would be read as a value of"
+                    f" `{kept[number - 1].words[0]}`",
+                    "say the whole line with --replace",
+                )
+            places[item.key] = holds[item.key] = number
+    return places
 
 
 class _Item(Struct):
