@@ -1,10 +1,13 @@
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from labrun.cli import show
 from labrun.cli.output import Output
 from labrun.cli.status import _gpus
+from labrun.cli.table import cells
 from tests.cli.conftest import LAB, Shell
 from tests.cli.window import Window
 from tests.helpers import wait_until
@@ -80,6 +83,55 @@ def test_what_ended_since_the_last_look_is_news(shell: Shell) -> None:
     rows = {line.split()[0]: line for line in shell.lab("status").stdout.splitlines() if line.startswith("  EXP")}
     assert "new: succeeded" in rows[second]
     assert "new:" not in rows[first]
+    assert "new:" not in shell.lab("status").stdout
+
+
+def test_what_ended_last_is_shown_whatever_its_label(shell: Shell) -> None:
+    slow = shell.queue("--cpus", "1", "--", "sh", "-c", "while [ ! -e go_on ]; do sleep 0.05; done")
+    quick = [shell.queue("--cpus", "1", "--", "true") for _ in range(7)]
+    shell.lab("wait", *quick)
+    shell.lab("status")
+    folder = shell.wait_step(slow, "running")["folder"]
+    Path(folder, "work/go_on").touch()
+    shell.lab("wait", slow)
+    seen = shell.json("status")
+    assert seen["ended"][0]["label"] == slow
+    assert (len(seen["ended"]), seen["news_count"]) == (5, 1)
+    assert "new: succeeded" in shell.lab("status").stdout, "a program that asks is nobody who looks"
+
+
+def test_more_news_than_fit_are_counted(shell: Shell) -> None:
+    shell.lab("status")
+    labels = [shell.queue("--cpus", "1", "--", "true") for _ in range(22)]
+    shell.lab("wait", *labels)
+    lines = shell.lab("status").stdout.splitlines()
+    assert sum("new: succeeded" in line for line in lines) == 20
+    assert "  and 2 since you last looked: `lab list`" in lines
+    assert "new:" not in shell.lab("status").stdout
+
+
+def test_a_watch_fits_into_a_small_window_and_what_it_showed_is_no_news(shell: Shell) -> None:
+    label = shell.queue("--name", "n" * 50, "--", "sleep", "1000")
+    shell.wait_step(label, "running")
+    for _ in range(5):
+        shell.queue("--", "true")
+    window = Window([*LAB, "status", "--watch"], shell.project, shell.variables)
+    try:
+        window.wait("1 running", times=1)
+        window.resize(6, 40)
+        window.wait("1 running", times=3)
+        drawn = re.sub("\x1b\\[[0-9]*m", "", window.text.split("\x1b[H")[-1])
+        frame = [line.partition("\x1b[K")[0] for line in drawn.split("\r\n")]
+        assert len(frame) <= 6
+        assert all(cells(line) <= 40 for line in frame)
+        assert any(line.startswith(f"  {label}") for line in frame), "what runs is not cut off"
+        assert "\x1b[2J" not in window.text, "no frame begins with an empty screen"
+        shell.lab("cancel", label)
+        window.wait("0 running")
+        window.type("\x03")
+        assert window.wait_exit() == 0
+    finally:
+        window.close()
     assert "new:" not in shell.lab("status").stdout
 
 

@@ -34,6 +34,26 @@ def test_a_long_name_does_not_push_the_other_columns_out() -> None:
     assert "python train.py" in line
 
 
+@given(
+    st.lists(st.lists(st.text("ab日🧪 ", max_size=30), min_size=5, max_size=5), min_size=1, max_size=4),
+    st.integers(40, 200),
+    st.lists(st.sampled_from([1, 2, 3]), unique=True),
+)
+def test_no_line_is_wider_than_the_terminal(rows: list[list[str]], width: int, spare: list[int]) -> None:
+    rows = [["EXP-001", *row] for row in rows]
+    for line in table(rows, width, indent=2, spare=spare):
+        assert cells(line) <= width
+        assert line.startswith("  EXP-001")
+
+
+def test_where_it_is_narrow_spare_columns_give_way_first() -> None:
+    row = ["EXP-001", "succeeded", "12 min ago", "3.2 s", "a long name", "python train.py"]
+    assert table([row], 80, spare=(3, 2)) == ["  ".join(row)]
+    assert table([row], 48, spare=(3, 2)) == ["EXP-001  succeeded  a long name  python train.py"]
+    assert table([row], 60, spare=(3, 2)) == ["EXP-001  succeeded  12 min ago  3.2 s  a long name  python …"]
+    assert table([row], 40) == ["EXP-001  suc…  12 …  3.2 s  a lo…  pyth…"]
+
+
 def test_without_a_terminal_nothing_is_shortened() -> None:
     (line,) = table([["EXP-001", "n" * 200, "c" * 500]], None)
     assert "n" * 200 in line

@@ -70,7 +70,10 @@ def list_experiments(output: Output, /, lab: str, limit: int, sort: str, columns
         def paint(row: int, column: int, text: str) -> str:
             return show.paint(output, text, experiments[row]) if shown[column] == "status" else text
 
-        output.data(*table([[_cell(one, name) for name in shown] for one in experiments], output.width, paint))
+        spare = (3, 2) if columns == _USUAL else ()
+        output.data(
+            *table([[_cell(one, name) for name in shown] for one in experiments], output.width, paint, spare=spare)
+        )
         if page["next"]:
             output.say(f"more: the same with `--before {page['next']}`")
     return 0

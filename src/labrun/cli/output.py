@@ -52,6 +52,14 @@ class Output:
             return 80
 
     @property
+    def height(self) -> int:
+        """Lines of the terminal."""
+        try:
+            return os.get_terminal_size(1).lines or 24
+        except OSError:
+            return 24
+
+    @property
     def is_human(self) -> bool:
         """Neither a program reads this nor was silence asked for."""
         return self.face == "human"

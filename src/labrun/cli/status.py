@@ -1,6 +1,8 @@
 """`lab status`: one screen, what runs, what waits and why, what ended."""
 
 import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ from labrun.cli import show
 from labrun.cli.connect import chosen_host, connect
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
-from labrun.cli.table import table, visible
+from labrun.cli.table import shorten, table, visible
 from labrun.core.units import show_size
 
 _AGAIN_S = 2.0
+_MANY = 980
+"""The server counts no further."""
 
 
 @click.command()
@@ -31,17 +35,20 @@ def status(output: Output, watch: bool, lab: str) -> int:
       lab status --watch
     """
     client = connect(output, lab)
-    looked_at = _look_again()
+    looked_at = _looked_at(is_now=output.is_human)
+    since = datetime.fromtimestamp(looked_at, UTC).isoformat()
     while True:
-        seen = client.status()
+        seen = client.status(since)
         if output.face == "json":
             output.json(seen)
         elif output.face == "quiet":
             output.data(_counts(seen))
         else:
             lines = _screen(output, seen, looked_at)
-            clear = "\x1b[H\x1b[J" if watch and output.is_terminal else ""
-            output.data(clear + lines[0], *lines[1:])
+            if watch and output.is_terminal:
+                output.raw(1, output.encode(_redrawn(lines, output.height)))
+            else:
+                output.data(*lines)
             if not watch:
                 output.say(*(f"lab: {visible(notice)}" for notice in seen["server"]["notices"]))
         if not watch:
@@ -49,11 +56,20 @@ def status(output: Output, watch: bool, lab: str) -> int:
         try:
             time.sleep(_AGAIN_S)
         except KeyboardInterrupt:
+            _looked_at(is_now=output.is_human)  # until this moment
             return 0
 
 
-def _look_again() -> float:
-    """When this person last looked, Unix seconds; from now on that is now."""
+def _redrawn(lines: list[str], height: int) -> str:
+    """The screen over the one before, line by line, so that nothing flickers; never higher than the window."""
+    room = max(2, height - 1)
+    if len(lines) > room:  # what runs stands above and stays, as do the counts below
+        lines = [*lines[: room - 1], lines[-1]]
+    return "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J"
+
+
+def _looked_at(*, is_now: bool) -> float:
+    """When this person last looked, Unix seconds; from now on that is now, unless a program asks."""
     host = chosen_host()
     path = settings.looked_path(settings.home_path() if host is None else Path(host.shown))
     try:
@@ -61,6 +77,8 @@ def _look_again() -> float:
     except OSError:
         before = time.time()  # never: then nothing is news
     try:
+        if not is_now:
+            return before
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     except OSError:
@@ -70,16 +88,19 @@ def _look_again() -> float:
 
 def _screen(output: Output, seen: dict[str, Any], looked_at: float) -> list[str]:
     lines = [
-        *_section(output, "running", seen["running"], _running),
-        *_section(output, "waiting", seen["waiting"], _waiting),
+        *_section(output, "running", seen["running"], _running, spare=(2, 6, 3, 5)),
+        *_section(output, "waiting", seen["waiting"], _waiting, spare=(2, 3)),
     ]
     hidden = seen["waiting_count"] - len(seen["waiting"])
     if hidden > 0:
         lines.append(f"  and {hidden} more: `lab list --status created`")
-    lines += _section(output, "ended", seen["ended"], lambda one: _ended(one, looked_at))
+    lines += _section(output, "ended", seen["ended"], lambda one: _ended(one, looked_at), spare=(2,))
+    if (more := seen["news_count"] - len(seen["ended"])) > 0:
+        lines.append(f"  and {more}{' or more' if more >= _MANY else ''} since you last looked: `lab list`")
     if not lines:
         lines.append("nothing here yet: `lab run train.py` runs a first experiment")
-    return [*lines, *_gpus(output, seen), "", _capacity(seen["capacity"]), _counts(seen)]
+    closing = [_capacity(seen["capacity"]), _counts(seen)]
+    return [*lines, *_gpus(output, seen), "", *(shorten(line, output.width or len(line)) for line in closing)]
 
 
 def _gpus(output: Output, seen: dict[str, Any]) -> list[str]:
@@ -96,7 +117,9 @@ def _gpus(output: Output, seen: dict[str, Any]) -> list[str]:
     return [output.colour("GPUs", "bold"), *table(rows, output.width, indent=2)]
 
 
-def _section(output: Output, title: str, experiments: list[dict[str, Any]], cells: Any) -> list[str]:
+def _section(
+    output: Output, title: str, experiments: list[dict[str, Any]], cells: Any, spare: Sequence[int]
+) -> list[str]:
     if not experiments:
         return []
     rows = [cells(experiment) for experiment in experiments]
@@ -104,7 +127,7 @@ def _section(output: Output, title: str, experiments: list[dict[str, Any]], cell
     def paint(row: int, column: int, text: str) -> str:
         return show.paint(output, text, experiments[row]) if column == 0 else text
 
-    return [output.colour(title, "bold"), *table(rows, output.width, paint, indent=2)]
+    return [output.colour(title, "bold"), *table(rows, output.width, paint, indent=2, spare=spare)]
 
 
 def _running(one: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from labrun.cli import show
 from labrun.cli.connect import connect, resolve
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
-from labrun.cli.table import visible
+from labrun.cli.table import cells, shorten, visible
 from labrun.client.api import Client
 from labrun.core.errors import NotFound
 
@@ -66,7 +66,11 @@ def _draw(output: Output, one: dict[str, Any], own: str, here: str, below: str) 
     told = one["note"] or one["hypothesis"] or show.command(one)
     mark = "  <" if one["run_id"] == own else ""
     name = f" {visible(one['name'])}" if one["name"] else ""
-    lines = [f"{here}{one['label']}{name}  {state}  {visible(told.partition(chr(10))[0])}{mark}"]
+    said = visible(told.partition("\n")[0])
+    if output.width is not None:
+        used = cells(f"{here}{one['label']}{name}  {show.state(one)}  {mark}")
+        said = shorten(said, max(8, output.width - used))
+    lines = [f"{here}{one['label']}{name}  {state}  {said}{mark}"]
     for position, child in enumerate(one["children"]):
         is_last = position == len(one["children"]) - 1
         joint, stem = ("└── ", "    ") if is_last else ("├── ", "│   ")

@@ -225,9 +225,9 @@ class Client:
         query = _query({"path": path, "offset": offset, "limit_bytes": limit_bytes})
         return self._call("GET", self._of(reference) + "/file" + query).body
 
-    def status(self) -> Json:
-        """One screen: what runs, what waits and why, what ended last."""
-        return self._get(f"/v1/labs/{self._lab}/status")
+    def status(self, since: str | None = None) -> Json:
+        """One screen: what runs, what waits and why, what ended last, more of it when more ended since a moment."""
+        return self._get(f"/v1/labs/{self._lab}/status{_query({'since': since})}")
 
     def server(self) -> Json:
         """Who serves this home."""

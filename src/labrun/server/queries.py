@@ -1,10 +1,17 @@
 """What the query of a list says, read from its words."""
 
 import re
+from datetime import UTC, datetime
 from typing import cast
 
 from labrun.core.errors import BadValue
 from labrun.wire.requests import Comparison, MetricRange, Order
+
+
+def in_utc(moment: datetime | None) -> datetime | None:
+    """A moment without a time zone is taken as UTC."""
+    return moment if moment is None or moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
 
 _ORDERS = {
     "newest": Order(),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -15,7 +15,7 @@ from labrun.capture.resolve import ChangedFields
 from labrun.core.events import Status
 from labrun.core.narrative import Told
 from labrun.server.posted import Posted, check_changes, description_of, repeatable, submit_of
-from labrun.server.queries import metric_range, order_of
+from labrun.server.queries import in_utc, metric_range, order_of
 from labrun.wire.metrics import MetricPage, MetricsView
 from labrun.wire.requests import (
     Cancel,
@@ -144,7 +144,7 @@ async def list_experiments(
         group=group,
         user=user,
         words=tuple(word or ()),
-        since=since if since is None or since.tzinfo is not None else since.replace(tzinfo=UTC),
+        since=in_utc(since),
         metrics=tuple(map(metric_range, metric or ())),
         parent=parent,
     )
@@ -309,16 +309,18 @@ async def restore(state: State, lab: str, reference: str, data: Restore) -> Rest
 
 
 @get("/v1/labs/{lab:str}/status")
-async def show_status(state: State, lab: str) -> StatusView:
-    """Show what runs, what waits and why, and what ended last."""
+async def show_status(state: State, lab: str, since: datetime | None = None) -> StatusView:
+    """Show what runs, what waits and why, and what ended last; up to 20 of what ended `since` a moment."""
     laboratory = laboratory_of(state)
-    running, waiting, ended = laboratory.status(lab)
+    running, waiting = laboratory.status(lab)
+    ended, news_count = laboratory.ended(lab, in_utc(since))
     capacity: CapacityView = laboratory.capacity()
     return StatusView(
         running=tuple(running),
         waiting=tuple(waiting),
         waiting_count=laboratory.waiting_count(lab),
         ended=tuple(ended),
+        news_count=news_count,
         counts=laboratory.counts(lab),
         capacity=capacity,
         server=surrounding_of(state).server_view(),

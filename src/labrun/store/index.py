@@ -93,7 +93,8 @@ class Index:
         fetch(self._db, _SQL["forget"], number, shown.run_id)
         folded = shown.name.lower() if shown.name is not None else None
         columns = (number, shown.run_id, shown.lab, shown.name, folded, shown.status, shown.folder, shown.definition)
-        times = (shown.queued_at.timestamp(), seconds_of(shown))
+        ended = shown.ended_at.timestamp() if shown.ended_at is not None else None
+        times = (shown.queued_at.timestamp(), seconds_of(shown), ended)
         fetch(self._db, _SQL["insert"], *columns, script_of(shown.command), *times, msgspec.json.encode(shown))
         for facet in facets_of(shown):
             fetch(self._db, _SQL["insert_facet"], facet, number)
@@ -210,6 +211,15 @@ class Index:
             return [_SHOWN.decode(row[0]) for row in fetch(self._db, query, *values, limit)]
 
         return self._guard(find)
+
+    def ended(self, lab: str, limit: int, since: float = 0.0) -> list[Experiment]:
+        """What ended last, the last one first; of what ended since then, in Unix seconds."""
+        return self._many("ended", lab, since, limit)
+
+    def count_ended(self, lab: str, since: float, limit: int) -> int:
+        """How many ended since then; at most `limit`."""
+        number: int = self._rows("count_ended", lab, since, limit)[0][0]
+        return number
 
     def has_metric(self, name: str) -> bool:
         """Whether any experiment has this metric."""

@@ -405,11 +405,13 @@ class StatusView(Struct, frozen=True):
     """The first 20 in the order they will start."""
     waiting_count: int
     ended: tuple[Experiment, ...]
-    """The last 5."""
+    """The last 5, the last one first; up to 20 of what ended since the moment given."""
     counts: dict[str, int]
     """Experiments of the lab by status."""
     capacity: CapacityView
     server: ServerView
+    news_count: int = 0
+    """How many ended since the moment given, counted up to 1,000."""
 
 
 class Finding(Struct, frozen=True):

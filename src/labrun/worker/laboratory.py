@@ -4,6 +4,7 @@
 import asyncio
 import itertools
 from collections import Counter
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -60,6 +61,8 @@ from labrun.worker.watch import Watch
 
 _SHOWN_WAITING = 20
 _SHOWN_ENDED = 5
+_SHOWN_NEWS, _COUNTED_NEWS = 20, 1000
+"""Of what ended since somebody last looked."""
 _KEYS_LIMIT = 48_000
 
 
@@ -359,8 +362,8 @@ class Laboratory:
         """Sum up what one attempt measured, with a curve of each metric."""
         return await self._metrics.summary(self.find(reference, lab), attempt, names, has_curve=True)
 
-    def status(self, lab: str) -> tuple[list[Experiment], list[Experiment], list[Experiment]]:
-        """Show what runs, the head of what waits, and what ended last, of one lab."""
+    def status(self, lab: str) -> tuple[list[Experiment], list[Experiment]]:
+        """Show what runs and the head of what waits, of one lab."""
         floor = self.parts.floor
         running = [
             self._peaks.shown(experiment, self._show(experiment))
@@ -368,11 +371,20 @@ class Laboratory:
             if experiment.row.spec.lab == lab
         ]
         waiting = [e for e in itertools.islice(floor.waiting(), 1000) if e.row.spec.lab == lab][:_SHOWN_WAITING]
-        over = [self._show(experiment) for experiment in floor.over() if experiment.row.spec.lab == lab]
-        sealed = self.parts.index.page(lab, limit=_SHOWN_ENDED)
+        return running, [self._show(experiment) for experiment in waiting]
+
+    def ended(self, lab: str, since: datetime | None) -> tuple[list[Experiment], int]:
+        """Show what ended last in a lab, more when more is news, and count all news up to a thousand."""
+        index, moment = self.parts.index, since.timestamp() if since is not None else None
+        over = [self._show(experiment) for experiment in self.parts.floor.over() if experiment.row.spec.lab == lab]
+        sealed = index.ended(lab, _SHOWN_NEWS)
         by_run_id = {one.run_id: one for one in (*sealed, *over)}  # the index is told an instant before the floor
         ended = sorted(by_run_id.values(), key=lambda one: one.ended_at or one.queued_at, reverse=True)
-        return running, [self._show(experiment) for experiment in waiting], ended[:_SHOWN_ENDED]
+        if moment is None:
+            return ended[:_SHOWN_ENDED], 0
+        shown_news = sum(1 for one in ended if (one.ended_at or one.queued_at).timestamp() > moment)
+        news = max(shown_news, index.count_ended(lab, moment, _COUNTED_NEWS))
+        return ended[: min(_SHOWN_NEWS, max(_SHOWN_ENDED, news))], news
 
     def capacity(self) -> CapacityView:
         """What the host has, and what live attempts hold of it."""

@@ -1,7 +1,8 @@
 -- name: schema
 -- Version 5 of a cache: another version, or damage, and the file is made anew. `application_id` is "labi".
 -- `shown` is the whole experiment as JSON, the columns before it are taken from it; `folded` is the name in lower case,
--- `script` what it ran without its arguments (`core.rerun.script_of`), `took` the seconds of its last attempt.
+-- `script` what it ran without its arguments (`core.rerun.script_of`), `took` the seconds of its last attempt,
+-- `ended` Unix seconds.
 PRAGMA application_id = 1818322537;
 PRAGMA user_version = 5;
 CREATE TABLE experiments (
@@ -16,6 +17,7 @@ CREATE TABLE experiments (
     script TEXT NOT NULL,
     queued REAL NOT NULL,
     took REAL,
+    ended REAL,
     shown BLOB NOT NULL
 ) STRICT;
 CREATE INDEX experiments_of_lab ON experiments (lab, label_number);
@@ -25,6 +27,7 @@ CREATE INDEX experiments_by_words ON experiments (lab, label_number, folded) WHE
 CREATE INDEX experiments_in_order_of_names ON experiments (lab, folded, label_number) WHERE folded IS NOT NULL;
 CREATE INDEX experiments_by_script ON experiments (lab, script, status, label_number);
 CREATE INDEX experiments_by_time ON experiments (lab, queued);
+CREATE INDEX experiments_by_end ON experiments (lab, ended) WHERE ended IS NOT NULL;
 CREATE INDEX experiments_by_length ON experiments (lab, took, label_number) WHERE took IS NOT NULL;
 CREATE INDEX experiments_by_folder ON experiments (folder) WHERE folder IS NOT NULL;
 CREATE INDEX experiments_by_definition ON experiments (definition, lab, label_number) WHERE definition IS NOT NULL;
@@ -62,8 +65,8 @@ DELETE FROM experiments WHERE label_number = ? OR run_id = ?;
 -- name: insert
 -- One experiment as lists show it.
 INSERT INTO experiments
-    (label_number, run_id, lab, name, folded, status, folder, definition, script, queued, took, shown)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    (label_number, run_id, lab, name, folded, status, folder, definition, script, queued, took, ended, shown)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: insert_facet
 -- One thing an experiment is found by.
@@ -136,6 +139,14 @@ ORDER BY label_number DESC LIMIT ?5;
 -- name: newest
 -- The newest label numbers of a lab.
 SELECT label_number FROM experiments WHERE lab = ? ORDER BY label_number DESC LIMIT ?;
+
+-- name: ended
+-- What ended last, of all since a moment.
+SELECT shown FROM experiments WHERE lab = ? AND ended > ? ORDER BY ended DESC LIMIT ?;
+
+-- name: count_ended
+-- How many ended since a moment; not counted beyond the last value.
+SELECT count(*) FROM (SELECT 1 FROM experiments WHERE lab = ? AND ended > ? LIMIT ?);
 
 -- name: counts
 -- Experiments of a lab by status, kept by triggers.
