@@ -6,7 +6,7 @@ import pytest
 
 from labrun.cli import show
 from labrun.cli.output import Output
-from labrun.cli.status import _gpus
+from labrun.cli.status_screen import gpus
 from labrun.cli.table import cells
 from tests.cli.conftest import LAB, Shell
 from tests.cli.window import Window
@@ -157,7 +157,7 @@ def test_peak_memory_of_what_runs_is_shown(shell: Shell) -> None:
 def test_each_gpu_has_its_line() -> None:
     one = {"label": "EXP-007", "name": "fit", "gpus": [1], "status": "processing", "step": "running", "progress": None}
     seen = {"capacity": {"gpus": [0, 1, 2], "gpus_taken": [1, 2]}, "running": [one]}
-    lines = _gpus(Output(), seen)
+    lines = gpus(Output(), seen)
     assert [line.split() for line in lines[1:]] == [
         ["GPU", "0", "idle"],
         ["GPU", "1", "EXP-007", "fit", "running"],

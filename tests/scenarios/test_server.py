@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.helpers import wait_until
@@ -171,3 +172,18 @@ def test_followers_of_a_long_log_cost_the_server_no_memory(lab: LaboratoryUnderT
 def _rss_mib(lab: LaboratoryUnderTest) -> int:
     text = Path(f"/proc/{lab.server.pid if lab.server else 'self'}/status").read_text()
     return int(next(line.split()[1] for line in text.splitlines() if line.startswith("VmRSS"))) // 1024
+
+
+def test_an_index_that_is_damaged_under_a_live_server_fills_again_by_itself(lab: LaboratoryUnderTest) -> None:
+    ended = [lab.wait_ended(lab.submit("/bin/true")["run_id"])["label"] for _ in range(3)]
+    other = apsw.Connection(str(lab.home / "index.sqlite"))
+    other.set_busy_timeout(5000)
+    other.execute("DROP TABLE experiments")
+    other.close()
+
+    def listed() -> list[str]:
+        return [one["label"] for one in lab.call("GET", "/v1/labs/main/experiments")["experiments"]]
+
+    listed()  # whoever asks first finds the damage
+    wait_until(lambda: listed() == ended[::-1], 20, "all are in the list again")
+    assert "index damaged" in lab.server_log()

@@ -77,11 +77,8 @@ def screen(output: Output, detail: dict[str, Any]) -> list[str]:
     if detail["steps"]:
         lines += ["", "steps", *table(_steps(detail), output.width, indent=2)]
     if len(detail["attempts"]) > 1 or any(attempt["seal"] for attempt in detail["attempts"]):
-        lines += [
-            "",
-            "attempts",
-            *table([_attempt(each) for each in detail["attempts"]], output.width, indent=2, spare=(3, 2)),
-        ]
+        rows = [_attempt(each) for each in detail["attempts"]]
+        lines += ["", "attempts", *table(rows, output.width, indent=2, spare=(3, 2))]
     if detail["artifact_count"]:
         lines += ["", *_artifacts(output, detail)]
     return lines

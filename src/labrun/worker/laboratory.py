@@ -4,6 +4,7 @@
 import asyncio
 import itertools
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -53,16 +54,13 @@ from labrun.worker.patience import keep_going
 from labrun.worker.present import detail, detail_of_waiting, present, with_notes
 from labrun.worker.progress import ProgressReader, UsagePeaks
 from labrun.worker.recover import recover
-from labrun.worker.reindex import catch_up, rebuild
+from labrun.worker.reindex import catch_up, mend, rebuild
 from labrun.worker.restore import check_destination, restore
 from labrun.worker.sharing import Sharing
 from labrun.worker.transfer import list_files, read_file
 from labrun.worker.watch import Watch
 
 _SHOWN_WAITING = 20
-_SHOWN_ENDED = 5
-_SHOWN_NEWS, _COUNTED_NEWS = 20, 1000
-"""Of what ended since somebody last looked."""
 _KEYS_LIMIT = 48_000
 
 
@@ -87,12 +85,13 @@ class Laboratory:
         catch_up(self.parts)
         await recover(self.parts, self._watch, self._dispatcher)
         narrate.recall(self.parts)
-        loops = {
+        loops: dict[str, Callable[[], Awaitable[None]]] = {
             "dispatch": self._dispatcher.run,
             "changes": self._watch.follow_changes,
             "leases": self._watch.probe_leases,
             "closing": self._closing.run,
             "sharing": self._sharing.run,
+            "index": partial(mend, self.parts),
         }
         for name, loop in loops.items():
             keep_going(self.parts, name, loop)
@@ -374,17 +373,8 @@ class Laboratory:
         return running, [self._show(experiment) for experiment in waiting]
 
     def ended(self, lab: str, since: datetime | None) -> tuple[list[Experiment], int]:
-        """Show what ended last in a lab, more when more is news, and count all news up to a thousand."""
-        index, moment = self.parts.index, since.timestamp() if since is not None else None
-        over = [self._show(experiment) for experiment in self.parts.floor.over() if experiment.row.spec.lab == lab]
-        sealed = index.ended(lab, _SHOWN_NEWS)
-        by_run_id = {one.run_id: one for one in (*sealed, *over)}  # the index is told an instant before the floor
-        ended = sorted(by_run_id.values(), key=lambda one: one.ended_at or one.queued_at, reverse=True)
-        if moment is None:
-            return ended[:_SHOWN_ENDED], 0
-        shown_news = sum(1 for one in ended if (one.ended_at or one.queued_at).timestamp() > moment)
-        news = max(shown_news, index.count_ended(lab, moment, _COUNTED_NEWS))
-        return ended[: min(_SHOWN_NEWS, max(_SHOWN_ENDED, news))], news
+        """Show what ended last in a lab, and how much of it since then."""
+        return lookup.ended(self.parts, lab, since)
 
     def capacity(self) -> CapacityView:
         """What the host has, and what live attempts hold of it."""

@@ -26,6 +26,9 @@ from labrun.worker.present import present
 
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 _MATCH_LIMIT = 50
+_SHOWN_ENDED = 5
+_SHOWN_NEWS, _COUNTED_NEWS = 20, 1000
+"""Of what ended since somebody last looked."""
 
 
 def find(parts: Parts, reference: str, lab: str) -> OpenExperiment | Experiment:
@@ -186,6 +189,19 @@ def page(
     now = parts.clock.now()
     keys = {number: _key(one, order, now) or (0.0, number) for number, one in merged.items()}
     return [merged[number] for number in sorted(merged, key=keys.__getitem__, reverse=order.is_descending)[:limit]]
+
+
+def ended(parts: Parts, lab: str, since: datetime | None) -> tuple[list[Experiment], int]:
+    """What ended last, the last one first, more where more ended since then; and how much did, up to a thousand."""
+    over = [present(parts, experiment) for experiment in parts.floor.over() if experiment.row.spec.lab == lab]
+    # the index is told an instant before an experiment leaves the floor
+    by_run_id = {one.run_id: one for one in (*parts.index.ended(lab, _SHOWN_NEWS), *over)}
+    found = sorted(by_run_id.values(), key=lambda one: one.ended_at or one.queued_at, reverse=True)
+    if since is None:
+        return found[:_SHOWN_ENDED], 0
+    shown_news = sum((one.ended_at or one.queued_at) > since for one in found)
+    news = max(shown_news, parts.index.count_ended(lab, since.timestamp(), _COUNTED_NEWS))
+    return found[: min(_SHOWN_NEWS, max(_SHOWN_ENDED, news))], news
 
 
 def _page_of_open(

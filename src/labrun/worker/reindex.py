@@ -83,6 +83,15 @@ def of_undeleted(parts: Parts, line: Tombstone) -> Experiment | None:
     return _of_folder(parts.home.root / line.folder) if line.folder is not None else recalled(parts, line.experiment)
 
 
+async def mend(parts: Parts) -> None:
+    """Fill an index again that was found damaged in use and made anew: until then lists lack what had ended."""
+    while True:
+        await asyncio.sleep(parts.policy.poll_s)
+        if parts.index.is_partial:
+            count = await rebuild(parts)
+            log.warning("index was damaged and is whole again", extra={"count": count})
+
+
 async def rebuild(parts: Parts) -> int:
     """Throw the index away and read every folder; what is open stays on the floor."""
     ends = {str(path): path.stat().st_size for lab in _labs(parts) for path in lab.glob("*.jsonl")}
