@@ -56,6 +56,42 @@ def test_a_crash_in_the_midst_of_the_copy_copies_it_again(tmp_path: Path) -> Non
     crash(tmp_path, "worker/staging.py", HALF_COPY)
 
 
+MOVED = (
+    r"(    parts\.index\.bury\(\[line\], consumed.*\n    log\.info\(\"trash changed)",
+    r"    __import__('os')._exit(9)\n\1",
+)
+FORGETFUL = (r"\n        _fold_deleted\(parts, lab\)\n", r"\n")
+"""The negative control: a start that does not read what was deleted."""
+
+
+def test_a_crash_after_the_move_and_before_the_index_is_finished(tmp_path: Path) -> None:
+    lab = LaboratoryUnderTest(tmp_path / "home")
+    lab.start()
+    try:
+        old = lab.wait_ended(lab.submit("/bin/true")["run_id"])
+        for action in ("delete", "undelete"):
+            lab.stop()
+            lab.source = broken_build(tmp_path / action, ("worker/deleting.py", *MOVED))
+            lab.start()
+            with suppress(OSError, HTTPException):  # nobody answers any more
+                lab.call("POST", f"{EXPERIMENTS}/{old['label']}/{action}", {"by": "ada"})
+            assert lab.server is not None
+            assert lab.server.wait(20) == 9
+            is_deleted = action == "delete"
+            lab.source = broken_build(tmp_path / f"{action}-control", ("worker/reindex.py", *FORGETFUL))
+            lab.start()
+            listed = lab.call("GET", EXPERIMENTS)["experiments"]
+            assert len(listed) == is_deleted, "the index alone does not know it yet"
+            lab.stop()
+            lab.source = SOURCE
+            lab.start()
+            assert lab.folder(old).exists() != is_deleted
+            assert (lab.show(old["label"])["experiment"]["deleted_by"] == "ada") == is_deleted
+            assert len(lab.call("GET", EXPERIMENTS)["experiments"]) == (not is_deleted)
+    finally:
+        lab.stop()
+
+
 def test_a_crash_in_the_midst_of_a_delete_is_finished(tmp_path: Path) -> None:
     lab = LaboratoryUnderTest(tmp_path / "home")
     lab.start()

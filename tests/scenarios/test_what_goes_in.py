@@ -297,6 +297,32 @@ def test_what_the_readme_says_runs_it_again_by_hand(shell: Shell, is_outside: bo
     assert (by_hand.stdout, by_hand.stderr, by_hand.returncode) == (done.stdout, "", 0)
 
 
+def test_a_requeue_runs_again_by_hand_with_the_copies_of_its_staged_files(shell: Shell) -> None:
+    script = shell.write(
+        "go.py",
+        "import os, sys\nfor word in sys.argv[1:]:\n    print(open(word.partition('=')[2]).read())\n"
+        "open(os.environ['LAB_OUTPUT_PATH'] + '/a b.txt', 'w').write('weights')\n",
+    )
+    shell.lab("run", script)
+    new = shell.lab("requeue", "--quiet", "--stage", "outputs/a b.txt", "latest", "--", "from={staged}").stdout.strip()
+    shell.lab("wait", new)
+    (shell.project / "go.py").unlink()
+    folder = Path(shell.experiment(new)["folder"])
+    wait_until(lambda: "Succeeded" in (folder / "README.md").read_text(), 20, "its README is written")
+    said = (folder / "README.md").read_text().partition("## Run it again by hand\n\n")[2].partition("\n\n")[0]
+    assert """'from='"$here"'/staged/a b.txt'""" in said or """from="$here"'/staged/a b.txt'""" in said
+    by_hand = subprocess.run(
+        ["bash", "-ec", textwrap.dedent(said).replace("/tmp/again", f"{shell.project.parent}/again")],
+        cwd=folder,
+        env={"PATH": shell.variables["PATH"]},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert (by_hand.stdout, by_hand.stderr) == ("weights\n", "")
+
+
 def test_a_variables_file_of_two_megabytes_arrives(shell: Shell) -> None:
     script = shell.write("count.py", "import os; print(sum(len(v) for k, v in os.environ.items() if k[0] == 'V'))\n")
     many = {f"V{n}": "x" * 100_000 for n in range(20)}

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from labrun.core.endings import describe
 from labrun.core.narrative import Told
+from labrun.core.rerun import fill
 from labrun.core.spec import Spec
 from labrun.core.story import AttemptStory, ended_at
 from labrun.core.units import show_size
@@ -13,6 +14,8 @@ from labrun.wire.responses import FailureCard
 _SHOWN_ARTIFACTS = 8
 _SHOWN_HUNK_LINES = 40
 _AGAIN = "/tmp/again"
+_HERE = "\0"
+"""Stands for `$here` until the words around it are quoted; no argument holds a NUL."""
 
 
 def render(facts: Facts) -> bytes:
@@ -303,7 +306,7 @@ def _again(facts: Facts) -> Iterator[str]:
     yield "## Run it again by hand"
     yield ""
     is_copied = told.tree is not None and not source.cwd_is_live
-    if spec.configs or spec.inputs or spec.stdin == "spooled" or _is_taken_from_work(spec):
+    if spec.configs or spec.inputs or spec.staged or spec.stdin == "spooled" or _is_taken_from_work(spec):
         yield "    here=$PWD"
     if not is_copied:
         yield f"    cd {command_line([source.cwd]) if source.cwd_is_live else 'work'}"
@@ -330,10 +333,16 @@ def _is_taken_from_work(spec: Spec) -> bool:
 
 def _command(spec: Spec) -> str:
     argv, root = spec.target.argv, f"{spec.source.root}/"
+    words = [_filled(word, spec) for word in argv]
     if _is_taken_from_work(spec) and spec.target.kind == "script" and len(argv) > 1 and argv[1].startswith(root):
-        script = f'"$here"/work/{command_line([argv[1].removeprefix(root)])}'
-        return " ".join([command_line(argv[:1]), script, command_line(argv[2:])]).rstrip()
-    return command_line(argv)
+        words[1] = f'"$here"/work/{command_line([argv[1].removeprefix(root)])}'
+    return " ".join(words)
+
+
+def _filled(word: str, spec: Spec) -> str:
+    """A word with the copies of staged files in place of their placeholders, found from `$here`."""
+    (filled,) = fill([word], {file.name: f"{_HERE}/staged/{file.name}" for file in spec.staged})
+    return '"$here"'.join(command_line([piece]) if piece else "" for piece in filled.split(_HERE)) or "''"
 
 
 def _variables(spec: Spec) -> Iterator[str]:
