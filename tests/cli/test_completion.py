@@ -29,6 +29,22 @@ def test_commands_options_labels_and_names_complete(shell: Shell) -> None:
     assert "--priority" in complete(shell, "queue", "--pri")
 
 
+def test_what_was_deleted_completes_where_it_is_brought_back(shell: Shell) -> None:
+    gone, kept = (shell.queue("--name", name, "--", "true") for name in ("gone", "kept"))
+    shell.lab("wait", gone, kept)
+    shell.lab("delete", gone)
+    assert complete(shell, "undelete", "") == [gone, "gone"]
+    assert complete(shell, "info", "") == [kept, "kept"]
+
+
+@pytest.mark.parametrize("name", ["two words", "bell\x1b]0;t\x07", "$(reboot)", "a;b", "x:y", "-f"])
+def test_a_name_that_a_shell_would_take_apart_is_not_offered(shared: Shell, name: str) -> None:
+    label = shared.queue(f"--name={name}", "--", "true")
+    assert complete(shared, "info", name[:1]) == ([] if name != "-f" else complete(shared, "info", "-"))
+    assert label in complete(shared, "info", label)
+    assert name not in complete(shared, "info", "")
+
+
 def test_a_script_completes_as_a_file(shell: Shell) -> None:
     variables = shell.variables | {"_LAB_COMPLETE": "bash_complete", "COMP_WORDS": "lab run tr", "COMP_CWORD": "2"}
     done = subprocess.run(LAB, cwd=shell.project, env=variables, capture_output=True, text=True, check=False)

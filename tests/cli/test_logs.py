@@ -3,6 +3,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from labrun.cli.logs import since_moment
 from labrun.core.errors import BadValue
 from tests.cli.conftest import LAB, Shell
+from tests.cli.window import Window
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -212,3 +214,26 @@ def test_memory_stays_flat_on_a_large_log_without_a_newline(shared: Shell, size:
         assert before > 0
         peaks.append(int(done.stderr))
     assert max(peaks) - peaks[0] < 8 * 1024, f"KiB at the peak: {peaks}"
+
+
+SPARSE = """\
+import os
+os.ftruncate(1, 9 * 2**30)
+for i in range(50):
+    os.write(1, b"line %d\\n" % i)
+"""
+
+
+@pytest.mark.night
+def test_a_log_of_nine_gigabytes_opens_at_its_tail_at_once(shared: Shell) -> None:
+    label = shared.queue(shared.write("sparse.py", SPARSE))
+    shared.lab("wait", label)
+    for words in ([], ["--tail", "2"], ["--tail", "2", "--timestamps"]):
+        window = Window([*LAB, "logs", *words, label], shared.project, shared.variables)
+        try:
+            begun = time.monotonic()
+            window.wait("line 49")
+            assert window.wait_exit() == 0
+            assert time.monotonic() - begun < 10, "it was not read from its beginning"
+        finally:
+            window.close()

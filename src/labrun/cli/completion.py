@@ -1,5 +1,6 @@
 """Completion in the shell: commands, options, and experiments by label and name."""
 
+import re
 from typing import Any
 
 import click
@@ -7,6 +8,7 @@ from click.shell_completion import CompletionItem
 
 from labrun import settings
 from labrun.cli.output import Output
+from labrun.cli.table import visible
 from labrun.client.address import socket_of
 from labrun.client.api import Client
 from labrun.core.errors import LabError
@@ -17,6 +19,7 @@ SHELLS = {
     "fish": "lab completion fish | source   # in ~/.config/fish/config.fish",
 }
 _SHOWN = 100
+_PLAIN = re.compile(r"[\w.@%+,/][\w.@%+,/-]*")
 
 
 @click.command()
@@ -46,19 +49,25 @@ class ExperimentType(click.ParamType):  # type: ignore[type-arg]  # generic only
     name = "experiment"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Labels and names that begin so, newest first; nothing when nobody answers."""
+        """Labels and names that begin so, newest first; nothing when nobody answers.
+
+        A name that a shell would cut or take for something else is told beside its label only.
+        """
         try:
             client = Client(socket_of(settings.home_path()), ctx.params.get("lab") or "main")
-            found = client.experiments(limit=_SHOWN)["experiments"]
+            is_back = ctx.info_name == "undelete"
+            found = (client.trash() if is_back else client.experiments(limit=_SHOWN))["experiments"][:_SHOWN]
         except (LabError, OSError):
             return []
         items = [CompletionItem(one["label"], help=_told(one)) for one in found]
-        items += [CompletionItem(one["name"], help=one["label"]) for one in found if one["name"]]
+        items += [
+            CompletionItem(one["name"], help=one["label"]) for one in found if _PLAIN.fullmatch(one["name"] or "")
+        ]
         return [item for item in items if str(item.value).lower().startswith(incomplete.lower())]
 
 
 def _told(one: dict[str, Any]) -> str:
-    return f"{one['status']} {one['name'] or ''}".strip()
+    return visible(f"{one['status']} {one['name'] or ''}".strip())
 
 
 def complete_experiments(command: click.Command) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from labrun.cli import show
-from labrun.cli.connect import connect
+from labrun.cli.connect import connect, resolve
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
 from labrun.cli.table import table, visible
@@ -26,6 +26,7 @@ _USUAL = "label,status,when,took,name,command"
 @click.option("--name", metavar="TEXT", help="Only those whose name contains this.")
 @click.option("--tag", multiple=True, metavar="WORD", help="Only those with this tag; several: with all of them.")
 @click.option("--group", metavar="NAME", help="Only those of this group.")
+@click.option("--parent", metavar="EXPERIMENT", help="Only those that follow from this one.")
 @click.option("--user", metavar="NAME", help="Only those of this person.")
 @click.option("--since", metavar="TIME", help="Queued since: 2h, 3d, 2026-11-20, 2026-11-20T09:30.")
 @click.option(
@@ -56,7 +57,10 @@ def list_experiments(output: Output, /, lab: str, limit: int, sort: str, columns
         name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items()
     }
     before = search.pop("before")
-    page = connect(output, lab).experiments(limit=limit, before=before, since=since, sort=sort, **search)
+    client = connect(output, lab)
+    if search["parent"] is not None:
+        search["parent"] = client.experiment(resolve(client, search["parent"]))["experiment"]["run_id"]
+    page = client.experiments(limit=limit, before=before, since=since, sort=sort, **search)
     experiments = page["experiments"]
     if output.face == "json":
         output.json(page)

@@ -1,5 +1,6 @@
 """`lab tree`: an experiment, what it follows from, and what followed from it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -35,30 +36,40 @@ def tree(output: Output, reference: str, lab: str) -> int:
     if output.face == "json":
         output.json(root)
         return 0
-    lines = [f"{missing} (not in this home)"] if missing else []
+    if output.face == "quiet":
+        output.data(*_labels(root))
+        return 0
+    lines = [missing] if missing else []
     lines += _draw(output, root, own["run_id"], "", "")
     output.data(*lines)
     return 0
 
 
+def _labels(one: dict[str, Any]) -> Iterator[str]:
+    """Every label, parents before their children."""
+    yield one["label"]
+    for child in one["children"]:
+        yield from _labels(child)
+
+
 def _climb(client: Client, one: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """The oldest known ancestor, and the run id of its parent where that is not here any more."""
+    """The oldest ancestor that is shown, and why the one above it is not."""
     for _ in range(_DEEP):
         if one["parent"] is None:
             return one, None
         try:
             one = client.experiment(one["parent"])["experiment"]
         except NotFound:
-            return one, str(one["parent"])
-    return one, None
+            return one, f"{one['parent']} (not in this home)"
+    return one, f"… {one['parent']} and those above it: `lab tree {one['label']}`" if one["parent"] else None
 
 
 def _grow(client: Client, one: dict[str, Any], depth: int) -> dict[str, Any]:
-    children = []
-    if depth < _DEEP:
-        found = client.experiments(limit=_CHILDREN, parent=one["run_id"])["experiments"]
-        children = [_grow(client, child, depth + 1) for child in reversed(found)]
-    return {**one, "children": children}
+    page = client.experiments(limit=_CHILDREN if depth < _DEEP else 1, parent=one["run_id"])
+    found = page["experiments"] if depth < _DEEP else []
+    children = [_grow(client, child, depth + 1) for child in reversed(found)]
+    is_cut = page["next"] is not None if found else bool(page["experiments"])
+    return {**one, "children": children, "is_cut": is_cut}
 
 
 def _draw(output: Output, one: dict[str, Any], own: str, here: str, below: str) -> list[str]:
@@ -75,4 +86,6 @@ def _draw(output: Output, one: dict[str, Any], own: str, here: str, below: str) 
         is_last = position == len(one["children"]) - 1
         joint, stem = ("└── ", "    ") if is_last else ("├── ", "│   ")
         lines += _draw(output, child, own, below + joint, below + stem)
+    if one["is_cut"]:
+        lines.append(f"{below}… more: `lab list --parent {one['label']}`")
     return lines
