@@ -1,13 +1,16 @@
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labrun.core.line import encode_line
 from labrun.core.metrics import Point
 from labrun.store.folder import AttemptFolder
+from labrun.store.log_index import Mark
 from labrun.store.metrics import BLOCK_BYTES, LINE_BYTES, Rejected, Source, decode_lines, read, sources_of
 
 
@@ -189,3 +192,33 @@ def test_output_is_read_too_when_that_was_asked_for(tmp_path: Path) -> None:
     assert [point.value for point in read(out, 0).points] == [0.5, 0.4]
     assert [point.value for point in read(err, 0).points] == [9]
     assert len(sources_of(folder, "no pattern")) == 1, "whatever the spec says, the rest can be read"
+
+
+PRINTED = st.lists(st.lists(st.sampled_from(["a=1 ", "b=2 ", "x ", "\n", "\r"]), max_size=5), max_size=6)
+
+
+@given(pieces=PRINTED, limit=st.integers(1, 40))
+def test_a_printed_point_has_the_time_at_which_its_line_was_finished(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[list[str]], limit: int
+) -> None:
+    folder = AttemptFolder(tmp_path_factory.mktemp("printed"))
+    rest, marks, expected = "", b"", list[tuple[str, float]]()
+    texts = list(map("".join, pieces))
+    for second, text in enumerate(texts, start=1):
+        *whole, rest = re.split("[\r\n]", rest + text)
+        expected += [(name, second) for each in whole for name in dict.fromkeys(re.findall("([ab])=", each))]
+        marks += encode_line(Mark(float(second), len("".join(texts[:second]))))
+    last = max((second for second, text in enumerate(texts, start=1) if text), default=0)
+    expected += [(name, last) for name in dict.fromkeys(re.findall("([ab])=", rest))]
+    folder.stdout.write_text("".join(texts), newline="")
+    folder.log_index.write_bytes(marks)
+    points, _, _ = read_all(sources_of(folder, "key=value")[1], limit)
+    assert [(point.name, point.time) for point in points] == expected
+
+
+def test_a_printed_point_whose_time_is_not_noted_yet_or_was_given_keeps_that(tmp_path: Path) -> None:
+    folder = AttemptFolder(tmp_path)
+    folder.stdout.write_text('{"name":"a","value":1,"time":7}\n{"name":"b","value":2}\n{"name":"c","value":3}\n')
+    folder.log_index.write_bytes(encode_line(Mark(5.0, 56, 0)))
+    points, _, _ = read_all(sources_of(folder, "json")[1])
+    assert [(point.name, point.time) for point in points] == [("a", 7.0), ("b", 5.0), ("c", None)]

@@ -228,6 +228,8 @@ def test_metrics_are_read_from_the_output_when_the_spec_says_so(lab: LaboratoryU
         ("loss", 0.5, 3),
         ("loss", "NaN", 4),
     ]
+    begun, now = folder.stat().st_mtime - 60, time.time()
+    assert all(begun < p["time"] < now for p in page["points"]), "the log says when a line was printed"
     assert ask(lab, run_id, after=page["next"])["points"] == []
     assert json.loads((folder / "run_manifest.json").read_text())["metrics"] == {"own": 1, "loss": "NaN"}
 

@@ -7,22 +7,24 @@ line stands for the next line. Nothing here writes, and nothing is in memory but
 import json
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from labrun.core.errors import BadValue
 from labrun.core.metrics import NAME_LIMIT, Point, points_of
 from labrun.core.printed_metrics import Read, printed_points, reader_of
 from labrun.store.folder import AttemptFolder
+from labrun.store.log_index import LogIndex
 
 BLOCK_BYTES = 256 * 1024
 """Read and decoded at once: 8 ms in which nobody else of this process comes to word."""
 LINE_BYTES = 64 * 1024
 """A longer line is no measurement."""
 _KEPT_REJECTED = 3
+_PRINTED_ENDS = b"\r\n"
 _SHOWN_CHARACTERS = 60
 _DECODER = msgspec.json.Decoder(Point)
 
@@ -72,10 +74,12 @@ def sources_of(attempt: AttemptFolder, metrics_from: str | None = None) -> tuple
     if metrics_from is None:
         return (own,)
     try:
-        decode = _printed(reader_of(metrics_from))
+        read_line = reader_of(metrics_from)
     except BadValue:
         return (own,)
-    return (own, Source(attempt.stdout, decode, b"\r\n"), Source(attempt.stderr, decode, b"\r\n"))
+    index = LogIndex(attempt.log_index)
+    printed = {"stdout": attempt.stdout, "stderr": attempt.stderr}
+    return (own, *(Source(path, _printed(read_line, index, name), _PRINTED_ENDS) for name, path in printed.items()))
 
 
 def read(source: Source, offset: int, *, limit_bytes: int = BLOCK_BYTES, is_final: bool = False) -> Batch:
@@ -183,9 +187,21 @@ def _decode_loosely(line: bytes) -> tuple[Sequence[Point], str | None]:
     return (), "not a number" if isinstance(name, str) and name else "no name and number"
 
 
-def _printed(read_line: Read) -> Decode:
+def _printed(read_line: Read, index: LogIndex, stream: str) -> Decode:
+    """Points of a log; a line was printed when the supervisor first saw its end, which it notes once a second."""
+
+    def points_at(lines: bytes, time: float | None) -> Iterator[Point]:
+        for point in printed_points(read_line, lines.decode("utf-8", "replace")):
+            yield point if time is None or point.time is not None else structs.replace(point, time=time)
+
     def decode(lines: bytes, offset: int) -> tuple[list[Point], list[Rejected]]:
-        return list(printed_points(read_line, lines.decode("utf-8", "replace"))), []
+        points, begin = list[Point](), 0
+        for end, time in index.marks(stream, offset, offset + len(lines), len(lines)):
+            until = min(end - offset, len(lines))
+            whole = until if until == len(lines) else begin + _after_last(lines[begin:until], _PRINTED_ENDS)
+            points += points_at(lines[begin:whole], time)
+            begin = whole
+        return [*points, *points_at(lines[begin:], None)], []  # what is newer than a second is not noted yet
 
     return decode
 
