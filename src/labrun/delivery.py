@@ -25,7 +25,7 @@ from labrun.core.environment import Environment
 from labrun.store import transfer
 from labrun.store.code import CodeStore, Frozen
 from labrun.store.seen import SeenFiles
-from labrun.wire.requests import Delivered
+from labrun.wire.transfer import Delivered
 
 PIECE_BYTES = 4 * 2**20
 """About so much is sent at once, and is then safe there; a larger file travels alone."""

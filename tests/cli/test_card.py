@@ -39,8 +39,8 @@ TOLD: dict[str, Any] = {
 def test_it_says_why_where_and_what_changed() -> None:
     assert card(TOLD) == [
         "failed: code error: ValueError: no such column",
-        "     exited with 1",
-        "     at src/fit.py:12 in load",
+        "        exited with 1",
+        "        at src/fit.py:12 in load",
         "memory: 3.0 GiB at most, 8.0 GiB asked for",
         "last lines",
         "  reading",
@@ -62,7 +62,7 @@ def test_a_guess_carries_its_question_mark_and_what_was_looked_at() -> None:
         "checked": ["no counter rose"],
     }
     lines = card({**TOLD, "failure": failure, "changes": None})
-    assert lines[:2] == ["failed: oom?: killed by signal SIGKILL", "     looked at: no counter rose"]
+    assert lines[:2] == ["failed: oom?: killed by signal SIGKILL", "        looked at: no counter rose"]
 
 
 def test_escape_sequences_of_a_script_are_harmless() -> None:
@@ -75,7 +75,7 @@ def test_a_run_that_fails_ends_with_the_card_and_its_files(shell: Shell) -> None
     shell.lab("run", script, "1")
     told = shell.lab("run", script, "0", status=1).stderr.splitlines()
     assert "lab: failed: code error: ZeroDivisionError: division by zero" in told
-    assert "lab:      at fit.py:2" in told
+    assert "lab:         at fit.py:2" in told
     assert "lab:   arguments: 1 became 0" in told
     assert told[-1].startswith("lab: files: ")
     screen = shell.lab("info").stdout

@@ -6,6 +6,7 @@ from typing import Any
 from labrun.cli.table import visible
 from labrun.core.units import show_size
 
+_BELOW = " " * len("failed: ")
 _LINES = 8
 _HUNK_LINES = 12
 _TOLD_ABOVE = 2
@@ -25,8 +26,8 @@ def card(told: Mapping[str, Any], *, is_brief: bool = False) -> list[str]:
     if not is_brief or failure.get("error") is not None or len(failure["evidence"]) > 1:
         lines.append(f"failed: {mode}{'?' if failure['is_guess'] else ''}: {visible(failure['evidence'][0])}")
     if not is_brief:
-        lines += [f"     {visible(text)}" for text in failure["evidence"][1:_TOLD_ABOVE]]
-        lines += [f"     looked at: {visible('; '.join(failure['checked']))}"] if failure.get("checked") else []
+        lines += [f"{_BELOW}{visible(text)}" for text in failure["evidence"][1:_TOLD_ABOVE]]
+        lines += [f"{_BELOW}looked at: {visible('; '.join(failure['checked']))}"] if failure.get("checked") else []
     lines += _error(failure.get("error"), failure["evidence"][0])
     lines += _memory(told) if is_brief or not _tells_memory(failure["evidence"]) else []
     if not is_brief and told["last_lines"]:
@@ -44,7 +45,7 @@ def _error(error: Mapping[str, Any] | None, told: str) -> list[str]:
     if error.get("file"):
         file = error["file"].rpartition("/work/")[2] if "/work/" in error["file"] else error["file"]
         where = f" in {error['where']}" if error.get("where") and error["where"] != "<module>" else ""
-        lines.append(f"     at {visible(file)}:{error['line']}{visible(where)}")
+        lines.append(f"{_BELOW}at {visible(file)}:{error['line']}{visible(where)}")
     return lines
 
 

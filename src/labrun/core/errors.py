@@ -33,6 +33,7 @@ LabError
 └── InternalError                   a bug of ours; the only one shown with a traceback
     └── IllegalTransition           an event that cannot follow this state
 """
+# Long because every error of the project stands in this one tree.
 
 from collections.abc import Iterable, Sequence
 

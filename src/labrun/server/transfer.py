@@ -10,8 +10,7 @@ from litestar.params import Parameter
 
 from labrun.server.routes import laboratory_of
 from labrun.store import transfer
-from labrun.wire.requests import Missing
-from labrun.wire.responses import FileListing, MissingView, Stored
+from labrun.wire.transfer import FileListing, Missing, MissingView, Stored
 
 _IN_MEMORY_BYTES = 2**20
 PIECE_LIMIT_BYTES = 8 * 2**20

@@ -6,26 +6,8 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 from labrun.core.narrative import Verdict
-from labrun.core.spec import ConfigFile, Spec, TerminalSize
-
-
-class Delivered(Struct, frozen=True, omit_defaults=True):
-    """What was uploaded for a submit from another machine: its paths mean nothing here."""
-
-    tree: str
-    """Hash of the frozen code; all of it was uploaded before."""
-    brought: str
-    """Hash of the tree of what goes with it: lock files, difference, configuration, `environment.json` of there."""
-    configs: tuple[ConfigFile, ...] = ()
-    """Their copies lie in `brought`."""
-    import_path: tuple[str, ...] = ()
-    """Folders of the copy to import from, each as `./place`: where the other machine's Python found the code."""
-
-
-class Missing(Struct, frozen=True):
-    """`POST /v1/objects/missing`: which of these objects are not here."""
-
-    objects: tuple[str, ...]
+from labrun.core.spec import Spec, TerminalSize
+from labrun.wire.transfer import Delivered
 
 
 class Submit(Struct, frozen=True, omit_defaults=True):

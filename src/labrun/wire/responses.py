@@ -240,41 +240,6 @@ class Restored(Struct, frozen=True):
     """What belonged to the run and is not among the files."""
 
 
-class MissingView(Struct, frozen=True):
-    """Answer to a question for missing objects."""
-
-    objects: tuple[str, ...]
-    """Those that are not here, in the order they were asked for."""
-
-
-class Stored(Struct, frozen=True):
-    """Answer to an upload of objects: they are durable."""
-
-    count: int
-    """How many were new."""
-
-
-class FileView(Struct, frozen=True):
-    """A file in an experiment's folder."""
-
-    path: str
-    """Relative to the folder."""
-    size_bytes: int
-    modified: datetime
-    sha256: str | None
-    """As sealed; null for what no seal names."""
-
-
-class FileListing(Struct, frozen=True):
-    """What can be copied out of an experiment's folder."""
-
-    label: str
-    folder: str
-    files: tuple[FileView, ...]
-    links: tuple[str, ...] = ()
-    """Links among them: they point anywhere, so they are not copied."""
-
-
 class Unfrozen(Struct, frozen=True):
     """A top-level entry of a source root that a snapshot leaves out."""
 

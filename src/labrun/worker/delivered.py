@@ -10,7 +10,8 @@ from labrun.capture.environment import ENVIRONMENT_PLACE
 from labrun.core.definition import definition_of
 from labrun.core.errors import BadValue, NotRunnable, StoreDamaged
 from labrun.core.spec import Spec
-from labrun.wire.requests import Delivered, Submit
+from labrun.wire.requests import Submit
+from labrun.wire.transfer import Delivered
 from labrun.worker.parts import Parts
 from labrun.worker.submitted import capture_here, hash_inputs, revealing_notice, spool_stdin, submitted_files
 

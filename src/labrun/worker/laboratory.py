@@ -33,7 +33,6 @@ from labrun.wire.responses import (
     Experiment,
     ExperimentDetail,
     ExperimentPage,
-    FileListing,
     LogHeader,
     Rerunning,
     Restored,
@@ -41,6 +40,7 @@ from labrun.wire.responses import (
     TrashView,
     Typed,
 )
+from labrun.wire.transfer import FileListing
 from labrun.worker import accept, cancel, deleting, lookup, narrate, rerun
 from labrun.worker.changes import last_success
 from labrun.worker.closing import Closing

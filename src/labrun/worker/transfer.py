@@ -11,7 +11,8 @@ from labrun.core.errors import BadValue, NotAllowedNow, StoreDamaged
 from labrun.store.artifacts import located, written
 from labrun.store.evidence import read_seal
 from labrun.store.folder import Folder
-from labrun.wire.responses import Experiment, FileListing, FileView
+from labrun.wire.responses import Experiment
+from labrun.wire.transfer import FileListing, FileView
 
 _NEWEST_S = 2.0**33
 """Times beyond the year 2242 are shown as that: somebody set one no calendar knows."""
