@@ -26,6 +26,7 @@ test:
 # More of everything that is drawn by chance: kills, examples of a property; and what is large.
 night: export LABRUN_TEST_KILLS ?= 1000
 night: export LABRUN_TEST_EXAMPLES ?= 2000
+night: export LABRUN_TEST_CUTS ?= 60
 night:
 	@sh requirements/set-up.sh dev
 	@$(PYTEST) -o timeout=1800
