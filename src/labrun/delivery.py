@@ -4,6 +4,7 @@ A store of our own keeps what was frozen, so an unchanged project costs a stat p
 was cut goes on where it stopped. It can be removed at any time; the next submit makes it anew.
 """
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from labrun.store import transfer
 from labrun.store.code import CodeStore, Frozen
 from labrun.store.seen import SeenFiles
 from labrun.wire.transfer import Delivered
+from labrun.worker.restore import check_destination, restore
 
 PIECE_BYTES = 4 * 2**20
 """About so much is sent at once, and is then safe there; a larger file travels alone."""
@@ -65,8 +67,7 @@ def pack(request: Mapping[str, Any], *, cwd: Path, variables: Mapping[str, str],
         WorldError: Something cannot be read or stored.
     """
     source, readings = request["spec"]["source"], Readings()
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    code = CodeStore(cache / "code.git", SeenFiles(cache / "seen", host.boot_id()))
+    code = open_store(cache)
     if "root" in source:
         root = Path(source["root"])
         listing = list_code(root, tuple(source.get("only", ())), (), limit_files=limits.file_count)
@@ -82,6 +83,41 @@ def pack(request: Mapping[str, Any], *, cwd: Path, variables: Mapping[str, str],
     delivered = Delivered(frozen.tree, code.store_files(brought), configs, imports)
     trees = (delivered.brought, frozen.tree)
     return Packed(to_builtins(delivered), trees, code, tuple(notices), frozen.file_count, frozen.size_bytes)
+
+
+def open_store(cache: Path) -> CodeStore:
+    """Our own store of code; made when it is not there."""
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return CodeStore(cache / "code.git", SeenFiles(cache / "seen", host.boot_id()))
+
+
+def check_place(destination: str) -> None:
+    """Refuse a folder that code cannot be restored to.
+
+    Raises:
+        BadValue: It holds something, or is no folder.
+    """
+    check_destination(destination)
+
+
+def missing(code: CodeStore, objects: Sequence[str]) -> list[str]:
+    """Which of these are not in our own store."""
+    return transfer.missing(code, objects)
+
+
+def take(code: CodeStore, body: bytes) -> None:
+    """Keep what the other machine gave.
+
+    Raises:
+        BadValue: It is not what its hashes say.
+    """
+    transfer.take(code, io.BytesIO(body))
+
+
+def lay_out(code: CodeStore, label: str, tree: str, destination: str) -> dict[str, Any]:
+    """Write a tree's files, each checked against its hash; a wire `Restored` as plain values."""
+    restored: dict[str, Any] = to_builtins(restore(code, label, tree, None, check_destination(destination)))
+    return restored
 
 
 def _brought(

@@ -195,7 +195,6 @@ def test_variables_and_data_are_those_of_the_box(laptop: Laptop, tmp_path: Path)
         (["run", "--python", "/no/such/python", "train.py"], "there is no such Python"),
         (["run", "--pod", "huge", "train.py"], "small"),
         (["queue", "no_such.py"], "there is no such file"),
-        (["restore", "latest", "x"], "`ssh box`"),
         (["server", "stop"], "`ssh box`"),
         (["init"], "`ssh box`"),
         (["serve"], "`ssh box`"),
@@ -396,6 +395,20 @@ def test_a_pull_that_is_cut_goes_on(laptop: Laptop, tmp_path: Path) -> None:
     for path in folder.glob("outputs/*.bin"):
         assert (tmp_path / "here/outputs" / path.name).read_bytes() == path.read_bytes()
     assert "0 files" in laptop.lab("pull", label, "outputs", "-o", str(tmp_path / "here")).stdout
+
+
+def test_code_comes_back_to_this_machine(laptop: Laptop, tmp_path: Path) -> None:
+    laptop.write("deep.py", "print('deep')\n")
+    (laptop.project / "large.bin").write_bytes(os.urandom(9 * 2**20))
+    label = laptop.queue("deep.py")
+    tree = laptop.json("info", label)["tree"]
+    fresh = {"XDG_CACHE_HOME": str(tmp_path / "cache")}  # another laptop, which never had it
+    done = laptop.lab("restore", label, str(tmp_path / "here"), **fresh)
+    assert f"restored to {tmp_path}/here, tree {tree[:12]}" in done.stdout
+    assert (tmp_path / "here/deep.py").read_text() == "print('deep')\n"
+    assert (tmp_path / "here/large.bin").read_bytes() == (laptop.project / "large.bin").read_bytes()
+    (laptop.project / "large.bin").unlink()
+    assert "empty or new" in laptop.lab("restore", label, str(tmp_path / "here"), status=2, **fresh).stderr
 
 
 def test_a_changed_host_key_is_named_as_that(laptop: Laptop) -> None:

@@ -96,3 +96,21 @@ def test_nonsense_is_refused(tmp_path: Path, line: bytes) -> None:
 def test_a_question_for_what_is_no_hash_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadValue, match="40 hexadecimal digits"):
         transfer.missing(CodeStore(tmp_path / "there.git"), [name])
+
+
+def test_what_is_asked_for_comes_in_pieces_until_all_is_there(here: tuple[CodeStore, str], tmp_path: Path) -> None:
+    code, tree = here
+    there = CodeStore(tmp_path / "there.git")
+    wanted, rounds = [name for part in transfer.objects_of(code, tree) for name in part], 0
+    while missing := transfer.missing(there, wanted):
+        transfer.take(there, io.BytesIO(b"".join(transfer.give(code, missing, 1000))))
+        rounds += 1
+    assert there.entries(tree) == code.entries(tree)
+    assert 1 < rounds < len(wanted), "small ones together, a large one alone"
+
+
+def test_what_is_not_there_cannot_be_given(here: tuple[CodeStore, str]) -> None:
+    with pytest.raises(StoreDamaged):
+        list(transfer.give(here[0], ["a" * 40], 1000))
+    with pytest.raises(BadValue):
+        list(transfer.give(here[0], ["nonsense"], 1000))

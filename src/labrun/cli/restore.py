@@ -2,13 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from labrun.cli.connect import connect, only_here, resolve
+from labrun.cli.connect import connect, resolve
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
 from labrun.cli.table import visible
+
+if TYPE_CHECKING:  # start-up time: only with another machine in front
+    from labrun.client.remote import RemoteClient
 
 
 @click.command()
@@ -30,7 +34,6 @@ def restore(output: Output, reference: str, folder: str, lab: str) -> int:
     """
     from labrun.core.errors import BadValue  # start-up time: `lab restore --help` does without
 
-    only_here(f"restore {reference} {folder}")
     # links stay as they are typed: the server makes what is missing, below the folder that was meant
     destination = os.path.abspath(Path(folder).expanduser()) if folder else ""  # noqa: PTH100
     try:
@@ -38,7 +41,12 @@ def restore(output: Output, reference: str, folder: str, lab: str) -> int:
     except UnicodeEncodeError as error:
         raise BadValue("folder", folder, "a name that is UTF-8") from error
     client = connect(output, lab)
-    restored = client.restore(resolve(client, reference), destination)
+    if client.is_remote:
+        from labrun.cli.bring import bring  # start-up time: only with another machine in front
+
+        restored = bring(cast("RemoteClient", client), resolve(client, reference), destination)
+    else:
+        restored = client.restore(resolve(client, reference), destination)
     if output.face == "json":
         output.json(restored)
         return 0

@@ -124,6 +124,16 @@ class RemoteClient(Client):
             found += self._post("/v1/objects/missing", asked, may_repeat=True)["objects"]
         return found
 
+    def tree(self, tree: str) -> list[str]:
+        """Every object of a tree, each before the trees that name it."""
+        found = self._get(f"/v1/objects/{tree}")
+        return [*found["files"], *found["folders"]]
+
+    def fetch(self, objects: Sequence[str]) -> bytes:
+        """Some of these objects, from the first on, as a stream to be stored."""
+        asked = json.dumps({"objects": list(objects[:_ASKED_AT_ONCE])}).encode()
+        return self._call("POST", "/v1/objects/fetch", asked, timeout_s=_UPLOAD_S).body
+
     def upload(self, body: bytes) -> int:
         """Send objects; durable there when this returns. May be repeated."""
         reply = self._call("POST", "/v1/objects", body, timeout_s=_UPLOAD_S, kind="application/octet-stream")

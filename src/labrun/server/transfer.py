@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 from litestar.params import Parameter
+from litestar.response import Stream
 
 from labrun.server.routes import laboratory_of
 from labrun.store import transfer
-from labrun.wire.transfer import FileListing, Missing, MissingView, Stored
+from labrun.wire.transfer import FileListing, Missing, MissingView, Stored, TreeView
 
 _IN_MEMORY_BYTES = 2**20
 PIECE_LIMIT_BYTES = 8 * 2**20
@@ -41,6 +42,20 @@ async def take_objects(request: Request[Any, Any, Any], state: State) -> Stored:
         return Stored(await asyncio.to_thread(transfer.take, code, spool))
 
 
+@get("/v1/objects/{tree:str}")
+async def list_objects(state: State, tree: str) -> TreeView:
+    """List every object of a tree of frozen code."""
+    files, folders = await asyncio.to_thread(transfer.objects_of, laboratory_of(state).parts.code, tree)
+    return TreeView(tuple(files), tuple(folders))
+
+
+@post("/v1/objects/fetch", status_code=200)
+async def fetch_objects(state: State, data: Missing) -> Stream:
+    """Give objects of frozen code as the stream an upload takes; after some MiB the rest is left to be asked for."""
+    records = await asyncio.to_thread(transfer.give, laboratory_of(state).parts.code, data.objects, PIECE_LIMIT_BYTES)
+    return Stream(records, media_type="application/octet-stream")
+
+
 @get("/v1/labs/{lab:str}/experiments/{reference:str}/files")
 async def list_files(state: State, lab: str, reference: str) -> FileListing:
     """List every file in an experiment's folder, with its hash where it is sealed."""
@@ -61,4 +76,4 @@ async def read_file(
     return Response(body, media_type="application/octet-stream")
 
 
-ROUTES = (ask_for_missing, take_objects, list_files, read_file)
+ROUTES = (ask_for_missing, take_objects, list_objects, fetch_objects, list_files, read_file)

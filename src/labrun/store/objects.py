@@ -238,6 +238,12 @@ class PackReader:
         kind, size, _ = _header(os.pread(fd, 32, offset), pack)
         return size if kind in _NAMES else sum(map(len, self._by_dulwich(pack, name)))
 
+    def kind(self, name: bytes) -> int:
+        """Whether it is a file or a tree."""
+        pack, offset = self._objects.place(name)
+        kind, _, _ = _header(os.pread(self._fd(pack), 32, offset), pack)
+        return kind
+
     def content(self, name: bytes) -> bytes:
         """Content of a small object."""
         return b"".join(self.chunks(name))

@@ -76,6 +76,25 @@ def send(code: CodeStore, names: Sequence[str], trees: frozenset[str]) -> Iterat
             yield from reader.chunks(raw)
 
 
+def give(code: CodeStore, names: Sequence[str], limit_bytes: int) -> Iterator[bytes]:
+    """The records of the first of these objects that stay below a limit, of one at least.
+
+    Raises:
+        BadValue: One is no hash.
+        StoreDamaged: One is not there.
+    """
+    chosen, trees, size = list[str](), set[str](), 0
+    with code.objects.reading() as reader:
+        for name in names:
+            size += reader.size(_hash(name))
+            if chosen and size > limit_bytes:
+                break
+            chosen.append(name)
+            if reader.kind(_hash(name)) == TREE:
+                trees.add(name)
+    return send(code, chosen, frozenset(trees))
+
+
 def take(code: CodeStore, stream: IO[bytes]) -> int:
     """Store what `send` sent; durable when this returns. Blocks.
 

@@ -21,7 +21,7 @@ class Delivered(Struct, frozen=True, omit_defaults=True):
 
 
 class Missing(Struct, frozen=True):
-    """`POST /v1/objects/missing`: which of these objects are not here."""
+    """`POST /v1/objects/missing`: which of these objects are not here; `…/fetch`: give these."""
 
     objects: tuple[str, ...]
 
@@ -31,6 +31,14 @@ class MissingView(Struct, frozen=True):
 
     objects: tuple[str, ...]
     """Those that are not here, in the order they were asked for."""
+
+
+class TreeView(Struct, frozen=True):
+    """Every object of a tree of frozen code."""
+
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+    """Trees, each after those in it; the one that was asked for is the last."""
 
 
 class Stored(Struct, frozen=True):
