@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.capture.installed import editable, install, make_environment, site_of
 from tests.cli.conftest import LAB, Shell
 from tests.helpers import wait_until
 
@@ -94,3 +95,18 @@ def test_labrun_installed_from_a_clone_is_no_news_but_recorded(shared: Shell) ->
     manifest = json.loads((Path(shared.experiment("clone")["folder"]) / "run_manifest.json").read_text())
     ours = Path(__file__).parents[2]
     assert [one["path"] for one in manifest["code"]["not_frozen"]] == [str(ours)]
+
+
+def test_an_editable_install_of_somebody_else_is_told_even_where_labrun_lies_below_it(
+    shared: Shell, tmp_path: Path
+) -> None:
+    shared.write("hello.py", "print('hello')\n")
+    around = Path(__file__).parents[3]  # a project that keeps its environment, and labrun in it, in its own folder
+    python = make_environment(tmp_path / "venv")
+    for name, location in (("theirs", tmp_path / "theirs"), ("around", around), ("labrun", Path(__file__).parents[2])):
+        location.mkdir(exist_ok=True)
+        install(site_of(python), name, "1.0", direct=editable(location))
+    told = shared.lab("queue", "--name", "theirs", "hello.py", VIRTUAL_ENV=str(tmp_path / "venv"))
+    (line,) = [line for line in told.stderr.splitlines() if "editable install" in line]
+    named = {path.removesuffix(" (uncommitted changes)") for path in line.split("not frozen: ")[1].split(", ")}
+    assert named == {str(tmp_path / "theirs"), str(around)}
