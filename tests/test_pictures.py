@@ -65,6 +65,7 @@ def test_a_picture_read_back_is_what_was_drawn(make: ModuleType) -> None:
         ("EXP-003  succeeded", "EXP-003  failed", False),
         ("failed: code error", "why: code error", False),
         ("1 running, 2 waiting", "1 running", False),
+        ("     at fit.py:3", "        at fit.py:7", False),
     ],
 )
 def test_the_check_sees_words_and_passes_over_numbers(make: ModuleType, before: str, now: str, is_same: bool) -> None:

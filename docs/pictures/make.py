@@ -198,7 +198,8 @@ def structure(lines: list[str]) -> list[str]:
         text = re.sub(r"\b\d[\d.,:]*(?:e[-+]?\d+)?(?: (?:ms|s|min|h|[KMG]iB|B\b|%))?", "0", text)
         text = re.sub(r"[▁▂▃▄▅▆▇█]+", "~", text)
         text = re.sub(r"\[[#.]+\]", "[bar]", text)
-        told.append(" ".join(text.split()))
+        indent = text[: len(text) - len(text.lstrip())]  # columns follow what they hold, a margin does not
+        told.append(indent + " ".join(text.split()))
     return told
 
 
