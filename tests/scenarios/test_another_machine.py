@@ -247,14 +247,17 @@ def test_a_home_there_that_is_not_ours_is_said_in_its_own_words(laptop: Laptop, 
 
 
 def test_a_cut_in_the_output_shows_every_line_once(laptop: Laptop) -> None:
-    running = laptop.start("run", "count.py")
-    for _ in range(3):
-        time.sleep(0.7)  # somewhere in the output is the point
-        laptop.cable.cut()
-        time.sleep(0.2)  # long enough for the client to notice
-        laptop.cable.mend()
-    out, err = running.communicate(timeout=120)
-    assert out.decode() == "".join(f"line {i}\n" for i in range(300)), err
+    seen = laptop.project / "seen"
+    with seen.open("wb") as sink:
+        running = laptop.start("run", "count.py", stdout=sink)
+        wait_until(seen.read_bytes, 30, "the first line is here")
+        for _ in range(3):
+            time.sleep(0.5)  # somewhere in the output is the point
+            laptop.cable.cut()
+            time.sleep(0.2)  # long enough for the client to notice
+            laptop.cable.mend()
+        _, err = running.communicate(timeout=120)
+    assert seen.read_text() == "".join(f"line {i}\n" for i in range(300)), err
     assert running.returncode == 0
 
 

@@ -271,7 +271,7 @@ BROKEN = {
         [
             (
                 "worker/closing.py",
-                r"(        sealed = await asyncio\.to_thread\(seal_batch, jobs\))",
+                r"(        sealed = await asyncio\.to_thread\(lambda: seal_batch\()",
                 r"        await parts.queue.remove([one.run_id for one in ended])\n\1",
             )
         ],

@@ -26,8 +26,9 @@ from labrun.core.ids import AttemptId
 from labrun.engines.local.control import ControlFiles
 from labrun.engines.protocol import Alive, Dead, LaunchOrder, Unstarted
 from labrun.shim import kernel
-from tests.engines.workbench import HOSTILE, SHIM, Workbench, breaks, is_alive, public_interpreter
+from tests.engines.workbench import SHIM, Workbench, breaks, is_alive, public_interpreter
 from tests.helpers import wait_until
+from tests.hostile import HOSTILE
 
 IS_ROOT = os.geteuid() == 0
 

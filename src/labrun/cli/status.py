@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,27 +33,32 @@ def status(output: Output, watch: bool, lab: str) -> int:
     client = connect(output, lab)
     looked_at = _looked_at(is_now=output.is_human)
     since = datetime.fromtimestamp(looked_at, UTC).isoformat()
-    while True:
-        seen = client.status(since)
-        if output.face == "json":
-            output.json(seen)
-        elif output.face == "quiet":
-            output.data(counts(seen))
-        else:
-            lines = screen(output, seen, looked_at)
-            if watch and output.is_terminal:
-                output.raw(1, output.encode(redrawn(lines, output.height)))
-            else:
-                output.data(*lines)
+    try:
+        while True:
+            _show(output, client.status(since), looked_at, is_watch=watch)
             if not watch:
-                output.say(*(f"lab: {visible(notice)}" for notice in seen["server"]["notices"]))
-        if not watch:
-            return 0
-        try:
+                return 0
             time.sleep(_AGAIN_S)
-        except KeyboardInterrupt:
-            _looked_at(is_now=output.is_human)  # until this moment
-            return 0
+    except KeyboardInterrupt:
+        if not watch:
+            raise
+        _looked_at(is_now=output.is_human)  # until this moment
+        return 0
+
+
+def _show(output: Output, seen: dict[str, Any], looked_at: float, *, is_watch: bool) -> None:
+    if output.face == "json":
+        output.json(seen)
+    elif output.face == "quiet":
+        output.data(counts(seen))
+    else:
+        lines = screen(output, seen, looked_at)
+        if is_watch and output.is_terminal:
+            output.raw(1, output.encode(redrawn(lines, output.height)))
+            return
+        output.data(*lines)
+        if not is_watch:
+            output.say(*(f"lab: {visible(notice)}" for notice in seen["server"]["notices"]))
 
 
 def _looked_at(*, is_now: bool) -> float:
