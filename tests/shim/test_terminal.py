@@ -87,7 +87,7 @@ def test_ctrl_z_stops_it_and_a_continue_wakes_it(bench: Workbench) -> None:
 
 
 def test_a_stopped_command_can_be_cancelled(bench: Workbench) -> None:
-    attempt, ada = start(bench, "/bin/sh", "-c", "echo up; sleep 1000", word="up")
+    attempt, ada = start(bench, "/bin/sh", "-c", "echo up; exec sleep 1000", word="up")
     ada.type("\x1a")
     wait_until(lambda: ada.type("").is_stopped, 5, "it is stopped")
     bench.do(bench.engine.stop(attempt, by="ada", grace_s=5.0))
