@@ -280,7 +280,7 @@ def test_the_names_of_an_older_tool_are_understood(places: Places) -> None:
     )
     found = settings.host(None)
     assert found is not None
-    assert found.given == {"user": "ada", "port": 22, "home": "/data/lab", "api_key": "x"}
+    assert found.given == {"user": "ada", "port": 22, "home": "/data/lab"}
 
 
 @pytest.mark.parametrize("line", ["host = 1", "port = 'x'", "port = 70000", "key = true", "hots = 'box'"])

@@ -199,7 +199,11 @@ def host(chosen: str | None) -> ChosenHost | None:
     if not text or text == "local":
         return None
     # what the file says of its own host holds for that one alone
-    given = {key: value for key, value in table.items() if key != "host"} if text == table.get("host") else {}
+    given = (
+        {key: value for key, value in table.items() if key not in ("host", "api_key")}
+        if text == table.get("host")
+        else {}
+    )
     return ChosenHost(text, given, "--host" if chosen else "$LAB_HOST" if variable else f"{path}: host")
 
 

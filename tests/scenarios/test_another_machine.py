@@ -7,6 +7,7 @@ is a client that makes a new idempotency key for each try; the same cuts must sh
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.box import LAB as BOX_LAB
 from tests.box import Box, Cable, a_box
 from tests.cli.conftest import LAB, Shell
 from tests.cli.window import Window
@@ -244,6 +246,38 @@ def test_a_home_there_that_is_not_ours_is_said_in_its_own_words(laptop: Laptop, 
     strange = f"ssh://box?lab={Path(sys.executable).with_name('lab')}&home={tmp_path}/strange"
     done = laptop.lab("list", status=3, LAB_HOST=strange)
     assert "on `box`: " in done.stderr
+
+
+def test_the_tab_key_asks_the_box_and_does_not_wait_for_one_that_is_away(laptop: Laptop) -> None:
+    label = laptop.queue("--name", "for-the-tab-key", "train.py")
+    asked = {"_LAB_COMPLETE": "bash_complete", "COMP_WORDS": "lab info ", "COMP_CWORD": "2"}
+    assert label in laptop.lab(**asked).stdout
+    away = laptop.lab(**asked, LAB_HOST="ssh://no.such.host.invalid")
+    assert (away.stdout.strip(), away.stderr) == ("", "")
+
+
+def test_settings_say_which_machine_and_who_said_so(laptop: Laptop) -> None:
+    assert re.search(r"host +ssh://box +\$LAB_HOST", laptop.lab("settings").stdout)
+    shown = laptop.lab("--host", "ada@other", "settings").stdout
+    assert re.search(r"host +ada@other +--host", shown)
+
+
+def test_a_noisy_login_is_no_hindrance(laptop: Laptop) -> None:
+    """A `.bashrc` that prints something, in front of the lab."""
+    noisy = laptop.box.folder / "noisy"
+    noisy.write_text(f'#!/bin/sh\necho "Welcome to the machine"; printf "no newline "; echo\nexec {BOX_LAB} "$@"\n')
+    noisy.chmod(0o755)
+    assert laptop.lab("list", LAB_HOST=f"ssh://box?lab={noisy}").returncode == 0
+
+
+def test_a_box_that_lies_about_its_lab_is_found_out(laptop: Laptop) -> None:
+    for name, answer in {"garbage": "yes '' | head -c 20000000", "broken": "echo LABRUN nonsense"}.items():
+        liar = laptop.box.folder / name
+        liar.write_text(f"#!/bin/sh\n{answer}\n")
+        liar.chmod(0o755)
+        done = laptop.lab("list", status=3, LAB_HOST=f"ssh://box?lab={liar}")
+        assert "no lab answers on `box`" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_cut_in_the_output_shows_every_line_once(laptop: Laptop) -> None:

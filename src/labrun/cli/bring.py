@@ -4,7 +4,7 @@ from typing import Any
 
 from labrun import delivery, settings
 from labrun.client.remote import RemoteClient
-from labrun.core.errors import NothingFrozen
+from labrun.core.errors import NothingFrozen, StoreDamaged
 
 
 def bring(client: RemoteClient, reference: str, destination: str) -> dict[str, Any]:
@@ -24,7 +24,9 @@ def bring(client: RemoteClient, reference: str, destination: str) -> dict[str, A
     missing = delivery.missing(code, client.tree(tree)) if delivery.missing(code, [tree]) else []
     while missing:
         delivery.take(code, client.fetch(missing))
-        missing = delivery.missing(code, missing)
+        if len(still := delivery.missing(code, missing)) == len(missing):
+            raise StoreDamaged(f"{client.where}: the code of {label}", f"{len(missing)} objects are not given")
+        missing = still
     restored = delivery.lay_out(code, label, tree, destination)
     links = [each["path"] for each in detail["not_frozen"] if each["kind"] == "link"]
     if links:

@@ -6,11 +6,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from labrun import settings
+from labrun.cli.connect import connect_quickly
 from labrun.cli.output import Output
 from labrun.cli.table import visible
-from labrun.client.address import socket_of
-from labrun.client.api import Client
 from labrun.core.errors import LabError
 
 SHELLS = {
@@ -54,7 +52,7 @@ class ExperimentType(click.ParamType):  # type: ignore[type-arg]  # generic only
         A name that a shell would cut or take for something else is told beside its label only.
         """
         try:
-            client = Client(socket_of(settings.home_path()), ctx.params.get("lab") or "main")
+            client = connect_quickly(ctx, ctx.params.get("lab") or "main")
             is_back = ctx.info_name == "undelete"
             found = (client.trash() if is_back else client.experiments(limit=_SHOWN))["experiments"][:_SHOWN]
         except (LabError, OSError):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # start-up time: only with another machine in front
     from labrun.client.host import Address, Host
     from labrun.client.remote import RemoteClient
 
+_TAB_S = 2
+"""How long the tab key waits for another machine."""
 _HOSTS: dict["Address", "Host"] = {}
 """Each machine once for the whole command: what it said of itself is asked for once."""
 
@@ -31,19 +33,27 @@ def connect(output: Output, lab: str = "main", *, may_start: bool = True) -> Cli
     return Client(socket_of(home), lab, start=partial(start, home, output) if may_start else None)
 
 
-def chosen_host() -> "Address | None":
+def chosen_host(context: click.Context | None = None) -> "Address | None":
     """The machine this command is for; None: this one.
+
+    Args:
+        context: Of a command line that is only being completed; else that of the running command.
 
     Raises:
         RequestError: What was said is no machine.
     """
-    context = click.get_current_context(silent=True)
-    said = settings.host(context.find_root().params.get("host") if context is not None else None)
+    said = settings.host(chosen_word(context))
     if said is None:
         return None
     from labrun.client.host import parse_address  # start-up time: only with another machine in front
 
     return parse_address(said.text, said.given, said.place)
+
+
+def chosen_word(context: click.Context | None = None) -> str | None:
+    """What `--host` was given."""
+    context = context or click.get_current_context(silent=True)
+    return context.find_root().params.get("host") if context is not None else None
 
 
 def only_here(what: str) -> None:
@@ -67,6 +77,18 @@ def _remote(output: Output, lab: str, address: "Address") -> "RemoteClient":
         kept = kept_lines_folder(settings.runtime_folder())
         _HOSTS[address] = Host(address, kept, may_ask=is_somebody_there())
     return RemoteClient(_HOSTS[address], lab, say=lambda text: output.insist(f"lab: {text}"))
+
+
+def connect_quickly(context: click.Context, lab: str) -> Client:
+    """A client for somebody who pressed the tab key: nothing is started, nobody is asked, and it gives up soon."""
+    address = chosen_host(context)
+    if address is None:
+        return Client(socket_of(settings.home_path()), lab)
+    from labrun.client.host import Host, kept_lines_folder  # start-up time: only with another machine in front
+    from labrun.client.remote import RemoteClient
+
+    host = Host(address, kept_lines_folder(settings.runtime_folder()), may_ask=False)
+    return RemoteClient(host, lab, say=lambda _: None, first_s=_TAB_S)
 
 
 def is_somebody_there() -> bool:

@@ -59,8 +59,9 @@ def fetch(client: Client, label: str, file: dict[str, Any], target: Path) -> int
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as stream:
-            while offset < file["size_bytes"] or file["sha256"] is None:
-                piece = client.file(label, file["path"], offset=offset, limit_bytes=_PIECE_BYTES)
+            # no further than it was long when it was listed: what still grows might never end
+            while (left := file["size_bytes"] - offset) > 0:
+                piece = client.file(label, file["path"], offset=offset, limit_bytes=min(left, _PIECE_BYTES))[:left]
                 if not piece:
                     break
                 stream.write(piece)

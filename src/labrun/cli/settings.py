@@ -9,6 +9,7 @@ import click
 from labrun import settings
 from labrun.capture.placement import find_root, never_roots
 from labrun.cli import surroundings
+from labrun.cli.connect import chosen_word
 from labrun.cli.options import face_options
 from labrun.cli.output import Output, bold_heading
 from labrun.cli.submission import current_directory
@@ -40,6 +41,8 @@ def show_settings(output: Output) -> int:
         for field in fields_of(chosen)
     ]
     rows.insert(0, ("home", str(home), "$LAB_HOME" if variables.get("LAB_HOME") else "default"))
+    if (host := settings.host(chosen_word())) is not None:
+        rows.insert(0, ("host", " ".join([host.text, *(f"{k}={v}" for k, v in host.given.items())]), host.place))
     options = [(field, value, "default") for field, value in DEFAULTS.items() if field not in merged.description]
     options += [(field, _value(merged.description, field), place) for field, place in merged.origins.items()]
     if output.face == "json":

@@ -25,7 +25,8 @@ from labrun.core.errors import BadValue, HostUnreachable, HostWithoutLab, revive
 
 INTRODUCTION = b"LABRUN "
 """Begins the line by which a bridge introduces its box; what a login prints before it is noise."""
-_NOISE_LIMIT_BYTES = 256 * 1024
+_NOISE_LIMIT_BYTES = 8 * 2**20
+"""Most that is read before the introduction is whole: the variables of a login are in it."""
 _ANSWER_S = 60.0
 """Longest silence until a box introduces itself; somebody may have to type a password."""
 _ALIVE_S, _ALIVE_TRIES = 4, 3
@@ -121,6 +122,8 @@ def ssh_command(address: Address, kept: Path | None, timeout_s: int, *, may_ask:
         options += ["ControlMaster=auto", f"ControlPath={kept}/%C", f"ControlPersist={_KEPT_S}"]
     if not may_ask:
         options.append("BatchMode=yes")
+    # what somebody's settings say for his own logins there would be in the way of ours
+    options += ["RemoteCommand=none", "ClearAllForwardings=yes"]
     words = ["ssh", "-T", *(f"-o{option}" for option in options)]
     return [*words, *_login(address), remote_command(address)]
 
@@ -212,7 +215,12 @@ class Host:
             if not piece or len(heard) > _NOISE_LIMIT_BYTES:
                 raise self._refusal(process, _tail(said), heard)
             heard += piece
-        told = json.loads(rest.partition(b"\n")[0][len(INTRODUCTION) :])
+        try:
+            told = json.loads(rest.partition(b"\n")[0][len(INTRODUCTION) :])
+        except ValueError:
+            told = None
+        if not isinstance(told, dict):
+            raise HostWithoutLab(self.address.shown, "its bridge talks nonsense", "install labrun there anew")
         if "error" in told:
             error = told["error"]
             found = revive(error["code"], error["message"], error.get("hint"), error.get("details"))

@@ -29,7 +29,15 @@ class RemoteClient(Client):
 
     is_remote = True
 
-    def __init__(self, host: Host, lab: str, *, say: Callable[[str], None], patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        host: Host,
+        lab: str,
+        *,
+        say: Callable[[str], None],
+        patience_s: float = PATIENCE_S,
+        first_s: int = _FIRST_S,
+    ) -> None:
         """Remember the address; nothing is opened yet.
 
         Args:
@@ -37,11 +45,13 @@ class RemoteClient(Client):
             lab: The lab that names and `latest` refer to.
             say: Told when the line is lost, and when it is there again.
             patience_s: How long a lost line is tried again.
+            first_s: How long `ssh` may take to reach it for the first time.
         """
         super().__init__(Path(host.address.name), lab)  # its path is only for words: `_connect` is ours
         self._host = host
         self._say = say
         self._patience_s = patience_s
+        self._first_s = first_s
 
     @property
     def _was_there(self) -> bool:
@@ -65,7 +75,7 @@ class RemoteClient(Client):
         return self._host.introduction
 
     def _connect(self) -> Connection:
-        return Connection(self._host.open(_AGAIN_S if self._was_there else _FIRST_S))
+        return Connection(self._host.open(_AGAIN_S if self._was_there else self._first_s))
 
     def _call(
         self,
