@@ -63,8 +63,9 @@ def pull(output: Output, reference: str, globs: tuple[str, ...], folder: str | N
     elif output.face == "quiet":
         output.data(str(top))
     else:
+        files = f"{done} file{'' if done == 1 else 's'}, {show_size(size_bytes)}"
         also = f", {same} were here" if same else ""
-        output.data(f"{listing['label']}: {done} files, {show_size(size_bytes)}, to {visible(str(top))}{also}")
+        output.data(f"{listing['label']}: {files}, to {visible(str(top))}{also}")
     for path in kept:
         output.insist(f"lab: kept, it differs from the one there: {visible(str(target_of(top, path)))}")
     if kept:
