@@ -132,3 +132,10 @@ def test_bytes_that_are_no_text_are_refused(shell: Shell) -> None:
     label = shell.queue("--", "true")
     (shell.project / "bytes").write_bytes(b"\xff\xfe")
     assert "UTF-8" in shell.lab("note", label, "-F", "bytes", status=2).stderr
+
+
+def test_the_answer_names_the_experiment_that_was_meant(shell: Shell) -> None:
+    label = shell.queue("--name", "mask", "--", "true")
+    assert shell.lab("note", "latest", "seen").stdout == f"noted; {label} has 1 note\n"
+    assert shell.lab("note", "mask", "again").stdout == f"noted; {label} has 2 notes\n"
+    assert shell.lab("outcome", "latest", "refutes").stdout == f"{label}: refutes\n"

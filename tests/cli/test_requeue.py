@@ -87,3 +87,12 @@ def test_what_cannot_be_is_refused_with_a_way_out(
 
 def test_without_two_dashes_an_option_is_ours_and_unknown(shared: Shell, old: str) -> None:
     assert "unknown option `--epochs`" in shared.lab("requeue", old, "--epochs", "5", status=2).stderr
+
+
+def test_a_name_of_its_own_and_a_parent_by_its_label(shell: Shell) -> None:
+    parent = shell.queue("--name", "rate-5", shell.write("fit.py", "pass\n"), "--rate", "5")
+    shell.lab("wait", parent)
+    shell.lab("requeue", parent, "--merge", "--name", "rate-0.5", "--", "--rate", "0.5")
+    assert shell.experiment("latest")["name"] == "rate-0.5"
+    assert f"follows from  {parent} rate-5\n" in shell.lab("info", "latest").stdout
+    assert shell.json("info", "latest")["narrative"]["parent_run"] == shell.experiment(parent)["run_id"]

@@ -99,6 +99,11 @@ def is_somebody_there() -> bool:
         return False
 
 
+def label_of(client: Client, reference: str) -> str:
+    """The label behind a reference, for an answer that names what was meant."""
+    return reference if reference.startswith("EXP-") else str(client.experiment(reference)["experiment"]["label"])
+
+
 def variables_for(client: Client) -> Mapping[str, str]:
     """The variables an experiment starts from: this shell's, or those of the login on the other machine."""
     if client.is_remote:

@@ -7,6 +7,8 @@ from labrun.cli.connect import connect, resolve
 from labrun.cli.info_screen import measured, screen
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
+from labrun.client.api import Client
+from labrun.core.errors import NotFound
 
 
 @click.command()
@@ -34,7 +36,18 @@ def info(output: Output, reference: str, has_metrics: bool, lab: str) -> int:
     elif output.face == "quiet":
         output.data(detail["experiment"]["folder"] or "")
     else:
+        if (parent := detail["narrative"].get("parent_run")) is not None:
+            detail["narrative"]["parent_run"] = _named(client, parent)
         output.data(*screen(output, detail))
         if has_metrics:
             output.data("", *measured(output, detail["metrics"]))
     return 0
+
+
+def _named(client: Client, run_id: str) -> str:
+    """An experiment as people call it; its run id when nobody knows it here."""
+    try:
+        one = client.experiment(run_id)["experiment"]
+    except NotFound:
+        return run_id
+    return f"{one['label']} {one['name']}" if one["name"] else str(one["label"])

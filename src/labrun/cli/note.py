@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from labrun.capture.caller import user_name
-from labrun.cli.connect import connect, resolve
+from labrun.cli.connect import connect, label_of, resolve
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
 from labrun.core.errors import BadValue, NoSuchScript, TooBig
@@ -36,13 +36,13 @@ def note(output: Output, reference: str, words: tuple[str, ...], file: str | Non
 def add(output: Output, reference: str, text: str, author: str | None, lab: str) -> None:
     """Add a remark and say where it stands."""
     client = connect(output, lab)
-    label = resolve(client, reference)
-    told = client.say(label, author or user_name(), [{"text": text}])
+    meant = resolve(client, reference)
+    told = client.say(meant, author or user_name(), [{"text": text}])
     if output.face == "json":
         output.json(told)
     elif output.is_human:
         count = len(told.get("annotations", ()))
-        output.data(f"noted; {reference} has {count} note{'s' if count != 1 else ''}")
+        output.data(f"noted; {label_of(client, meant)} has {count} note{'s' if count != 1 else ''}")
 
 
 def text_of(words: tuple[str, ...], file: str | None) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from labrun.capture.caller import user_name
-from labrun.cli.connect import connect, resolve
+from labrun.cli.connect import connect, label_of, resolve
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
 from labrun.core.errors import BadValue, nearest
@@ -48,11 +48,12 @@ def outcome(
     if not remark:
         raise BadValue("outcome", "", "a verdict, --outcome, --learned or --next")
     client = connect(output, lab)
-    told = client.say(resolve(client, reference), author or user_name(), [remark])
+    meant = resolve(client, reference)
+    told = client.say(meant, author or user_name(), [remark])
     if output.face == "json":
         output.json(told)
     elif output.is_human:
-        output.data(f"kept: {told.get('verdict') or 'no verdict yet'}")
+        output.data(f"{label_of(client, meant)}: {told.get('verdict') or 'no verdict yet'}")
     return 0
 
 

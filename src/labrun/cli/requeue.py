@@ -24,6 +24,7 @@ from labrun.core.errors import BadValue
     show_default=True,
     help="The frozen code, or the source folder as it is now.",
 )
+@click.option("--name", metavar="TEXT", help="A name to find it by; the old one unless given.")
 @click.option("--note", metavar="TEXT", help="Why you run it; the old note unless given.")
 @click.option("--env", multiple=True, metavar="KEY[=VALUE]", help="Set a variable, or pass one of yours.")
 @click.option("--dry-run", "is_dry", is_flag=True, help="Show old and new command line side by side, submit nothing.")
@@ -54,6 +55,5 @@ def requeue(output: Output, /, reference: str, code: Literal["same", "now"], lab
         "staged": list(chosen["staged"]),
         "is_dry": chosen["is_dry"],
     }
-    if chosen["note"] is not None:
-        request["changes"] = {"note": chosen["note"]}
+    request["changes"] = {field: chosen[field] for field in ("name", "note") if chosen[field] is not None}
     return rerun(output, lab, reference, request, chosen["env"])
