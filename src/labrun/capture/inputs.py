@@ -1,8 +1,9 @@
 """Hashes of declared data: SHA-256 of a file, of a folder the hash over its files.
 
-A folder's hash is SHA-256 over one line per file, sorted by path: `<sha256>  <path>` and a newline,
-as `sha256sum` prints them; links inside are hashed by their target's text. Without links anybody can
-check it: `find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum -- | sha256sum`.
+A folder's hash is SHA-256 over what `sha256sum -z` says of each file, `<sha256>  ./<path>` and a NUL,
+sorted by path; links inside are hashed by their target's text. Without links anybody can check it, whatever
+the files are called (a plain `sha256sum` takes `-` for its input and quotes a newline):
+`find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum -z | sha256sum`.
 Unchanged files cost a stat.
 """
 
@@ -52,7 +53,7 @@ class DataHashes:
         hashes = _POOL.map(lambda found: self._entry(path / found[0], found[1]), files)
         total = hashlib.sha256()
         for (place, _), digest in zip(files, hashes, strict=True):
-            total.update(f"{digest}  ".encode() + os.fsencode(place) + b"\n")
+            total.update(f"{digest}  ./".encode() + os.fsencode(place) + b"\0")
         size = sum(status.st_size for _, status in files)
         newest = max((status.st_mtime_ns for _, status in files), default=path.stat().st_mtime_ns)
         return Input(name, str(path), total.hexdigest(), size, len(files), _time(newest))
