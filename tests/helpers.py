@@ -1,7 +1,9 @@
-"""What tests share: waiting for the world without sleeping blindly."""
+"""What tests share: waiting for the world without sleeping blindly, properties that grow by night."""
 
 import time
 from collections.abc import Callable
+
+import hypothesis
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 10.0, what: str = "condition") -> None:
@@ -17,3 +19,8 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 10.0, what: s
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come true within {timeout_s} s")
         time.sleep(0.01)
+
+
+def examples(by_day: int) -> int:
+    """Say how many examples a property with its own number runs: as many times more as the others by night."""
+    return max(1, by_day * hypothesis.settings().max_examples // 100)

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from labrun.capture.inputs import DataHashes
 from labrun.core.errors import CodeUnreadable
+from tests.helpers import examples
 
 
 def by_hand(folder: Path) -> str:
     """The same with the tools of every Linux."""
-    script = "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' -r sha256sum -- | sha256sum"
+    script = "find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum -z | sha256sum"
     done = subprocess.run(["/bin/sh", "-c", script], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout.split()[0]
 
@@ -29,8 +30,12 @@ def test_a_file_is_hashed_as_sha256sum_does(tmp_path: Path) -> None:
     assert (found.sha256, found.size_bytes, found.file_count) == (said.split()[0], 3_000_000, 1)
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.dictionaries(st.from_regex(r"[a-zA-Z0-9_é-]{1,6}(/[a-z]{1,3}){0,2}", fullmatch=True), st.binary(max_size=9)))
+@settings(max_examples=examples(20), deadline=None)
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-zA-Z0-9_é\\ '\n-]{1,6}(/[a-z]{1,3}){0,2}", fullmatch=True), st.binary(max_size=9)
+    )
+)
 def test_a_folder_is_hashed_by_its_sorted_files(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]
 ) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from labrun.core.arguments import combine, merge
 from labrun.core.errors import AmbiguousArguments
+from tests.helpers import examples
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ NEW = st.builds(line, st.lists(OPTION, max_size=5), DATA, st.just(0))
 """A person writes a new positional first: behind an option nobody knows whether it is its value."""
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(old=OLD, new=NEW)
 def test_a_real_parser_reads_the_merged_line_as_the_old_values_updated_by_the_new(
     old: list[str], new: list[str]

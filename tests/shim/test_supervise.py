@@ -27,7 +27,7 @@ from labrun.engines.local.control import ControlFiles
 from labrun.engines.protocol import Alive, Dead, LaunchOrder, Unstarted
 from labrun.shim import kernel
 from tests.engines.workbench import SHIM, Workbench, breaks, is_alive, public_interpreter
-from tests.helpers import wait_until
+from tests.helpers import examples, wait_until
 from tests.hostile import HOSTILE
 
 IS_ROOT = os.geteuid() == 0
@@ -428,7 +428,7 @@ awkward = st.sampled_from(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(awkward | words, max_size=6))
 def test_arguments_arrive_as_they_are(bench: Workbench, arguments: list[str]) -> None:
     # "x" before each, for `printf` with no argument at all prints its format once

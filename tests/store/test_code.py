@@ -17,6 +17,7 @@ from labrun.core.errors import CodeUnreadable, DiskFull, StoreDamaged, TooBig
 from labrun.store.code import CodeStore
 from labrun.store.objects import CHUNK_BYTES, Objects
 from labrun.store.working import FILE, LINK, PROGRAM, Entry, is_untouched
+from tests.helpers import examples
 from tests.other_user import refusal
 
 NASTY = ("-rf", "new\nline.py", "unicode-ü-漢.py", "caf\udce9.txt", "a b/--help", "a b.py", "a", "z/y/x/w.py")
@@ -169,7 +170,7 @@ files = st.dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files)
 def test_freeze_checkout_freeze_gives_the_same_tree(
     tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, tuple[bytes, str]]

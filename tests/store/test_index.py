@@ -15,6 +15,7 @@ from labrun.core.resources import Request
 from labrun.store.index import Index
 from labrun.store.sql.calls import fetch
 from labrun.wire.responses import Experiment
+from tests.helpers import examples
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 CHAIN = "/lab/labs/main/chain.jsonl"
@@ -113,7 +114,7 @@ def test_a_later_view_replaces_an_earlier_one(index: Index) -> None:
 # --- pages
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["main", "other"]), st.sampled_from(["failed", "succeeded"]),
                        st.sampled_from([None, "Äpfel", "äpfelmus", "birne"])), max_size=40),
@@ -256,7 +257,7 @@ def test_damage_found_while_in_use_is_healed_and_a_restart_begins_anew(tmp_path:
     index.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 4096))
 def test_no_damage_whatever_is_a_failure(tmp_path_factory: pytest.TempPathFactory, where: int, size: int) -> None:
     path = tmp_path_factory.mktemp("damage") / "index.sqlite"

@@ -16,6 +16,7 @@ from labrun.store.search import build_search, key_of, last_values, matches, word
 from labrun.store.sql.calls import fetch
 from labrun.wire.requests import MetricRange, Order, Search
 from labrun.wire.responses import Experiment
+from tests.helpers import examples
 from tests.store.test_index import AT, ended
 
 TAGS, WORDS, USERS = ["sky", "sea", "a:b"], ["prior", "Wider", "köln"], ["ada", "bob"]
@@ -67,7 +68,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
     found.close()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(150), deadline=None)
 @given(made=st.lists(EXPERIMENT, max_size=8), search=SEARCH)
 def test_the_index_finds_what_the_predicate_says(
     index: Index, made: list[tuple[list[str], list[str], str, float | None]], search: Search
@@ -80,7 +81,7 @@ def test_the_index_finds_what_the_predicate_says(
     assert [one.label for one in index.search("main", search, limit=1)] == expected[:1]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(150), deadline=None)
 @given(made=st.lists(EXPERIMENT, max_size=8), search=SEARCH, order=ORDER, limit=st.integers(1, 3))
 def test_pages_in_any_order_lose_and_double_nothing(
     index: Index, made: list[tuple[list[str], list[str], str, float | None]], search: Search, order: Order, limit: int

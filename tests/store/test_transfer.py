@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from labrun.core.errors import BadValue, StoreDamaged
 from labrun.store import transfer
 from labrun.store.code import CodeStore
+from tests.helpers import examples
 from tests.store.test_code import every_file, write
 
 
@@ -57,7 +58,7 @@ def test_every_object_comes_before_the_trees_that_name_it(here: tuple[CodeStore,
         seen.add(folder)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.integers(0, 3 * 2**20 + 1000), bit=st.integers(0, 7), is_cut=st.booleans())
 def test_a_stream_that_is_cut_or_altered_stores_nothing_that_is_wrong(
     here: tuple[CodeStore, str], tmp_path: Path, where: int, bit: int, is_cut: bool
