@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from labrun.core.errors import StoreDamaged
 from labrun.store.code import CodeStore
-from labrun.store.sharing import drop_unused, share_code
+from labrun.store.sharing import drop_unused, lay_out, leftovers, share_code
 from tests.store.test_code import contents, freeze, write
 
 
@@ -97,11 +98,20 @@ def test_a_tree_goes_when_nobody_has_a_file_of_it_any_more_and_comes_back_when_n
     assert (works[0] / "fit.py").read_bytes() == b"print(1)\n"
 
 
-def test_a_removal_that_was_interrupted_is_finished_and_a_tree_in_the_making_is_left(tmp_path: Path) -> None:
+def test_what_is_half_made_is_not_taken_for_a_tree(tmp_path: Path) -> None:
     trees = tmp_path / "trees"
     write(trees, ".gone-0123/fit.py")
     write(trees, ".abcdef.0123/fit.py")
-    (trees / ".gone-0123").chmod(0o555)
-    assert drop_unused(trees) == 2
-    assert [each.name for each in trees.iterdir()] == [".abcdef.0123"]
+    assert drop_unused(trees) == 0
+    assert leftovers(trees) == [trees / ".abcdef.0123", trees / ".gone-0123"]
     assert drop_unused(tmp_path / "none") == 0
+    assert leftovers(tmp_path / "none") == []
+
+
+def test_a_tree_that_cannot_be_laid_out_leaves_nothing(tmp_path: Path, store: CodeStore, tree: str) -> None:
+    for pack in (tmp_path / "code.git/objects/pack").glob("*.pack"):
+        pack.chmod(0o644)
+        pack.write_bytes(b"\0" * pack.stat().st_size)
+    with pytest.raises(StoreDamaged):
+        lay_out(CodeStore(tmp_path / "code.git"), tree, tmp_path / "trees")
+    assert list((tmp_path / "trees").iterdir()) == []

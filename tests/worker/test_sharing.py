@@ -31,3 +31,15 @@ def test_experiments_of_one_tree_share_their_code_after_the_seal_and_a_resume_ha
     assert Path(folders[-1], "work/fit.py").read_text().endswith("second attempt")
     assert all(Path(folder, "work/fit.py").read_text() == SCRIPT for folder in folders[:-1])
     shell.lab("doctor")
+
+
+def test_what_a_crash_left_half_laid_out_is_removed_by_the_next_server(shell: Shell) -> None:
+    shell.lab("status")
+    shell.lab("server", "stop")
+    left = [shell.home / "store" / place for place in ("trees/.abcdef.0123/sub/fit.py", "submitted/.gone-0123/a.toml")]
+    for path in left:
+        path.parent.mkdir(parents=True)
+        path.write_text("torn")
+    shell.lab("status")
+    wait_until(lambda: not any(path.exists() for path in left), 20, "the leftovers are removed")
+    assert list((shell.home / "store/submitted").iterdir()) == []

@@ -33,7 +33,7 @@ def share_code(code: CodeStore, tree: str, work: Path, trees: Path) -> int:
         work: The working copy of a sealed experiment.
         trees: Where the read-only trees lie, on the same file system.
     """
-    shared, saved = _lay_out(code, tree, trees), 0
+    shared, saved = lay_out(code, tree, trees), 0
     temporary = os.fspath(work / _TEMPORARY)
     for name, entry in code.entries(tree).items():
         path = f"{work}/{name}"
@@ -63,19 +63,19 @@ def drop_unused(trees: Path) -> int:
     """
     freed = 0
     for place in sorted(trees.iterdir()) if trees.is_dir() else ():
+        if place.name.startswith(".") or _used_bytes(place) is None:
+            continue
         gone = place.with_name(f".gone-{secrets.token_hex(4)}")
         with suppress(OSError):
-            if place.name.startswith(".gone-"):
-                gone = place  # of a purge that was interrupted
-            elif place.name.startswith(".") or _used_bytes(place) is None:
-                continue
-            else:
-                place.rename(gone)
+            place.rename(gone)
             freed += _used_bytes(gone) or 0
-            for here, _, _ in os.walk(gone):
-                os.chmod(here, 0o755)  # noqa: PTH101  text only
             shutil.rmtree(gone)
     return freed
+
+
+def leftovers(trees: Path) -> list[Path]:
+    """What a crash left half laid out or half removed. Only while nothing is laid out."""
+    return sorted(trees.glob(".*"))
 
 
 def _used_bytes(tree: Path) -> int | None:
@@ -90,25 +90,33 @@ def _used_bytes(tree: Path) -> int | None:
     return total
 
 
-def _lay_out(code: CodeStore, tree: str, trees: Path) -> Path:
-    """The read-only tree, made once and synced: what many experiments hold must not be lost to a power cut."""
+def lay_out(code: CodeStore, tree: str, trees: Path) -> Path:
+    """Lay out a tree once for all who want a file of it: read-only, whole or not at all. Blocks.
+
+    It is synced: what many experiments hold must not be lost to a power cut.
+
+    Raises:
+        StoreDamaged: An object of it is missing or altered.
+    """
     place = trees / tree
     if place.is_dir():
         return place
     trees.mkdir(parents=True, exist_ok=True)
     temporary = trees / f".{tree}.{secrets.token_hex(4)}"
-    code.checkout(tree, temporary)
-    for here, _, names in os.walk(temporary, topdown=False):
-        for name in names:
-            path = Path(here, name)
-            mode = path.lstat().st_mode
-            if stat.S_ISREG(mode):
-                path.chmod(0o555 if mode & stat.S_IXUSR else 0o444)
-                sync(path)
-        sync(Path(here))
-    with suppress(OSError):  # somebody else was faster
-        temporary.rename(place)
-        sync(trees)
-    if temporary.exists():
-        shutil.rmtree(temporary)
+    try:
+        code.checkout(tree, temporary)
+        for here, _, names in os.walk(temporary, topdown=False):
+            for name in names:
+                path = Path(here, name)
+                mode = path.lstat().st_mode
+                if stat.S_ISREG(mode):
+                    path.chmod(0o555 if mode & stat.S_IXUSR else 0o444)
+                    sync(path)
+            sync(Path(here))
+        with suppress(OSError):  # somebody else was faster
+            temporary.rename(place)
+            sync(trees)
+    finally:
+        if temporary.exists():
+            shutil.rmtree(temporary)
     return place

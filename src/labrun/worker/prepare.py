@@ -22,11 +22,12 @@ from labrun.store.journal import Journal
 from labrun.store.notes import move_into
 from labrun.store.objects import sync
 from labrun.store.queue.protocol import Row
+from labrun.store.sharing import lay_out
 from labrun.worker import staging
 from labrun.worker.floor import OpenExperiment, claimed_folder
 from labrun.worker.parts import Parts
 from labrun.worker.patience import is_any, patiently
-from labrun.worker.submitted import STDIN_PLACE, shared_tree
+from labrun.worker.submitted import STDIN_PLACE
 
 _TRIES = 5
 SKIPPED = {"building": "the caller's environment is used", "fetching": "no data was declared"}
@@ -226,7 +227,7 @@ def _lay_out_submitted(parts: Parts, spec: Spec, folder: Folder) -> None:
     """Write what was submitted beside the code, and a link to each declared input. Bears repetition."""
     if spec.submitted is not None:
         for _ in range(_TRIES):
-            shared = shared_tree(parts, spec.submitted)
+            shared = lay_out(parts.code, spec.submitted, parts.home.submitted)
             with suppress(FileNotFoundError):
                 _link_tree(shared, folder.submitted)
                 if shared.is_dir():

@@ -5,11 +5,12 @@ Experiments of one tree get one copy of its files, and the many small packs thei
 
 import asyncio
 import logging
+import shutil
 from collections import Counter, deque
 from pathlib import Path
 
 from labrun.core.errors import LabError
-from labrun.store.sharing import share_code
+from labrun.store.sharing import leftovers, share_code
 from labrun.worker.bell import Bell
 from labrun.worker.floor import OpenExperiment
 from labrun.worker.parts import Parts
@@ -27,6 +28,7 @@ class Sharing:
         self._waiting: deque[tuple[str, Path]] = deque()
         self._bell = Bell()
         self._is_noted = False
+        self._leftovers = [*leftovers(parts.home.trees), *leftovers(parts.home.submitted)]
 
     def note(self, experiment: OpenExperiment) -> None:
         """An experiment was sealed."""
@@ -45,6 +47,9 @@ class Sharing:
 
     async def run(self) -> None:
         """Share until cancelled."""
+        for place in self._leftovers:
+            log.info("a leftover is removed", extra={"path": str(place)})
+            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
         while True:
             if self._is_noted:
                 self._is_noted = False

@@ -6,10 +6,7 @@ experiment's folder). Everything here blocks and runs in a thread.
 
 import hashlib
 import os
-import secrets
-import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -27,7 +24,6 @@ from labrun.core.environment import Environment
 from labrun.core.errors import BadValue, NoSuchScript
 from labrun.core.faults import INPUT_NAME, doubled_input, is_input_name
 from labrun.core.spec import Input, Link, NotFrozen, Source, Spec
-from labrun.store.objects import sync
 from labrun.store.remembered_links import remember, remembered
 from labrun.wire.requests import Submit
 from labrun.worker.parts import Parts
@@ -249,31 +245,3 @@ def capture_here(
     if PACKAGES_PLACE in captured.files:
         files[PACKAGES_PLACE] = captured.files[PACKAGES_PLACE]
     return environment, files
-
-
-def shared_tree(parts: Parts, tree: str) -> Path:
-    """Lay out a submitted tree once for all experiments that have it: read-only, synced. Bears repetition.
-
-    A sweep of a thousand has one environment; each member gets hard links, which cost no bytes and no sync.
-    """
-    place = parts.home.submitted / tree
-    if place.is_dir():
-        return place
-    parts.home.submitted.mkdir(exist_ok=True)
-    temporary = place.with_name(f".{tree}.{secrets.token_hex(4)}")
-    parts.code.checkout(tree, temporary)
-    folders = []
-    for here, _, names in os.walk(temporary):
-        folders.append(here)
-        for name in names:
-            path = Path(here, name)
-            path.chmod(0o444)
-            sync(path)
-    for folder in reversed(folders):
-        sync(Path(folder))
-    with suppress(OSError):  # somebody else was faster
-        temporary.rename(place)
-        sync(place.parent)
-    if temporary.exists():
-        shutil.rmtree(temporary)
-    return place
