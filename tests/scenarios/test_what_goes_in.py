@@ -68,7 +68,7 @@ def test_every_option_arrives_in_the_record_and_in_the_scripts_variables(shell: 
         "experiment_group": "priors",
         "tags": ["a", "b"],
     } | {name: found["narrative"][name] for name in found["narrative"].keys() - _GIVEN}
-    line = hashlib.sha256(b"1\n").hexdigest() + "  a.csv\n"
+    line = hashlib.sha256(b"1\n").hexdigest() + "  ./a.csv\0"
     assert found["datasets"][0]["checksum"] == "sha256:" + hashlib.sha256(line.encode()).hexdigest()
     assert found["configs"][0]["sha256"] == hashlib.sha256(b"lr: 1e-3\n").hexdigest()
     assert (found["priority"], found["seed"], found["is_seed_drawn"]) == (7, 7, False)
