@@ -29,6 +29,8 @@ missing() {
         [ -x /usr/sbin/sshd ] || command -v sshd >/dev/null 2>&1 || printf 'openssh-server '
         command -v ssh >/dev/null 2>&1 || printf 'openssh-client '
         command -v ip >/dev/null 2>&1 || [ -x /sbin/ip ] || printf 'iproute2 '
+        command -v zsh >/dev/null 2>&1 || printf 'zsh '
+        command -v fish >/dev/null 2>&1 || printf 'fish '
     fi
 }
 

@@ -15,7 +15,7 @@ def machine(tmp_path: Path, *, lacks: tuple[str, ...] = (), user: int = 0, apt_w
     """Make a folder of programs as on a machine that lacks some; its `apt-get` is a fake that keeps a diary."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in (*NEEDED, "git", "strace", "faketime", "ssh", "sshd", "ip"):
+    for name in (*NEEDED, "git", "strace", "faketime", "ssh", "sshd", "ip", "zsh", "fish"):
         found = shutil.which(name)
         if name not in lacks:
             # Where this machine lacks one, something that exists will do: it is not executed here.

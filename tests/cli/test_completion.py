@@ -1,4 +1,6 @@
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +67,26 @@ def test_another_shell_is_refused(shell: Shell) -> None:
     assert "bash" in shell.lab("completion", "tcsh", status=2).stderr
 
 
+def in_shell(shell: Shell, *words: str) -> str:
+    """What a shell of the user's prints, with `lab` in its PATH."""
+    variables = shell.variables | {"PATH": f"{Path(LAB[0]).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(words, cwd=shell.project, env=variables, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 def test_bash_takes_the_lines(shell: Shell) -> None:
-    lines = shell.lab("completion", "bash").stdout
-    subprocess.run(["/bin/bash", "-c", f"{lines}\ncomplete -p lab"], check=True, capture_output=True)
+    assert "_lab_completion" in in_shell(shell, "bash", "-c", 'eval "$(lab completion bash)"; complete -p lab')
+
+
+def test_zsh_takes_the_lines(shell: Shell) -> None:
+    lines = 'autoload -Uz compinit && compinit -D; eval "$(lab completion zsh)"; print -r -- $_comps[lab]'
+    assert in_shell(shell, "zsh", "-fc", lines) == "_lab_completion\n"
+
+
+def test_fish_completes_commands_labels_and_names(shell: Shell) -> None:
+    label = shell.queue("--name", "wide", "--", "true")
+    shell.lab("wait", label)
+    lines = "lab completion fish | source; complete -C 'lab info w'; complete -C 'lab info exp'; complete -C 'lab unde'"
+    printed = in_shell(shell, "fish", "--no-config", "-c", lines).splitlines()
+    assert [line.split("\t")[0] for line in printed] == ["wide", label, "undelete"]
