@@ -144,7 +144,8 @@ def test_bad_input_is_refused_with_status_2_before_a_server_is_asked(shell: Shel
         done = shell.lab(command, *words, status=2)
         assert done.stdout == ""
         assert done.stderr.startswith("lab: ")
-        assert len(done.stderr.splitlines()) == 2
+        said = done.stderr.splitlines()
+        assert len(said) == (1 if " is not " in said[0] else 2), "a message that says what is expected needs no hint"
     assert (
         b"argument 1"
         in subprocess.run(

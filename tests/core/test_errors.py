@@ -55,6 +55,11 @@ def test_a_long_value_is_cut_in_the_message() -> None:
     assert len(BadValue("name", "x" * 1_000_000, "short").message) < 200
 
 
+def test_what_a_value_should_be_is_said_once() -> None:
+    assert BadValue("priority", 11, "a whole number from 1 to 10").hint is None
+    assert BadValue("config", "data/", "a file", hint="data go into inputs").hint == "data go into inputs"
+
+
 @pytest.mark.parametrize(("word", "meant"), [("--prioritty", "--priority"), ("--nam", "--name"), ("--zzz", None)])
 def test_the_nearest_known_word_is_found(word: str, meant: str | None) -> None:
     assert nearest(word, ["--name", "--priority", "--timeout"]) == meant

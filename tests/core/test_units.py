@@ -18,8 +18,7 @@ def test_sizes_read_as_people_write_them(text: str, size_bytes: int) -> None:
 def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(BadValue) as caught:
         parse_size(text)
-    assert caught.value.hint is not None
-    assert "8G" in caught.value.hint
+    assert "8G" in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -43,8 +42,7 @@ def test_durations_read_as_people_write_them(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(BadValue) as caught:
         parse_duration(text)
-    assert caught.value.hint is not None
-    assert "1h30m" in caught.value.hint
+    assert "1h30m" in caught.value.message
 
 
 @given(st.integers(1, 2**50))

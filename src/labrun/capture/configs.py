@@ -17,7 +17,7 @@ def take_config(path: str, submitted: dict[str, bytes]) -> ConfigFile:
         raise BadValue("config", path, "an absolute path")
     try:
         if not file.is_file():
-            raise BadValue("config", path, "a file; data go into inputs")
+            raise BadValue("config", path, "a file", hint="data go into inputs")
         if (size := file.stat().st_size) > CONFIG_LIMIT_BYTES:
             raise TooBig(f"config `{path}`", size, CONFIG_LIMIT_BYTES, "declare it as data: `--input NAME=PATH`")
         content = file.read_bytes()

@@ -71,7 +71,7 @@ def recognise(
             raise BadValue("-m", module, "a module's name")
         return Target("module", module, module, tuple(words), None, python())
     if not words:
-        raise BadValue("command", "", "a script, `-m module`, or `--` and a program")
+        raise BadValue("command", "", "a script, `-m module`, or `--` and a program", hint="as in `lab run train.py`")
     first, rest = words[0], tuple(words[1:])
     if is_program:
         is_theirs = is_elsewhere and ("/" not in first or first.startswith("/"))

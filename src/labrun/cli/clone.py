@@ -51,7 +51,7 @@ def _target(file: str) -> Path:
     if path.suffix.lower() not in (".yaml", ".yml", ".json"):
         raise BadValue("-o", file, "a file that ends in .yaml, .yml or .json")
     if path.exists():
-        raise BadValue("-o", file, "a file that is not there yet; nothing is written over")
+        raise BadValue("-o", file, "a file that is not there yet", hint="nothing is written over")
     return path
 
 

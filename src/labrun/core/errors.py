@@ -82,10 +82,18 @@ class BadValue(RequestError):
 
     code = "bad_value"
 
-    def __init__(self, what: str, value: object, expected: str) -> None:
+    def __init__(self, what: str, value: object, expected: str, *, hint: str | None = None) -> None:
+        """Build it.
+
+        Args:
+            what: Which value: an option, a field.
+            value: As it was given.
+            expected: What it should have been; the message says it, so it needs no hint that says it again.
+            hint: What to do instead, where that is more than to give what is expected.
+        """
         shown = repr(value)
         shown = shown if len(shown) <= 120 else shown[:117] + "..."
-        super().__init__(f"{what} {shown} is not {expected}", hint=f"give {expected}")
+        super().__init__(f"{what} {shown} is not {expected}", hint=hint)
 
 
 class UnknownOption(RequestError):

@@ -215,7 +215,8 @@ def check(spec: Spec, variables: Mapping[str, str], parts: Parts) -> None:
     check_variables(variables)
     for i, word in enumerate(spec.target.argv):
         if len(word.encode("utf-8", "surrogateescape")) > _ARGUMENT_LIMIT_BYTES:
-            raise BadValue(f"argument {i} of {len(word):,} characters", word[:20], "at most 131,071 bytes; pass a file")
+            what = f"argument {i} of {len(word):,} characters"
+            raise BadValue(what, word[:20], "at most 131,071 bytes", hint="write it to a file and pass its name")
     if spec.name is not None and not 1 <= len(spec.name) <= NAME_LIMIT:
         raise BadValue("name", spec.name, f"1 to {NAME_LIMIT} characters")
     is_plain = spec.lab.isprintable() and not any(c in spec.lab for c in "/\\")

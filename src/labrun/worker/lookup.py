@@ -254,5 +254,5 @@ def _place(parts: Parts, before: int, order: Order) -> Key:
     if key is None and order.by == "label":
         return (0.0, before)
     if key is None:
-        raise BadValue("cursor", f"EXP-{before:03}", "an experiment that is in this list; begin anew without it")
+        raise BadValue("cursor", f"EXP-{before:03}", "an experiment that is in this list", hint="begin anew without it")
     return key

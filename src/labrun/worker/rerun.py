@@ -125,7 +125,7 @@ async def plan(
     """
     origin = origin_of(parts, found, request.kind)
     if request.kind == "resubmit" and (request.arguments or request.staged or request.changes):
-        raise BadValue("resubmit", "with changes", "the same again; `requeue` takes changes")
+        raise BadValue("resubmit", "with changes", "the same again", hint="`requeue` takes changes")
     spec, notices = _told(origin, request, changed), list[str]()
     if request.staged:
         if origin.folder is None:
@@ -145,7 +145,7 @@ async def plan(
     is_fresh = request.code == "now" or spec.source.is_live
     if is_fresh and spec.source.is_elsewhere:
         raise BadValue(
-            "--code", "now", f"`same`: its source folder is on {origin.spec.host}; submit it anew from there"
+            "--code", "now", f"`same`: its source folder is on {origin.spec.host}", hint="submit it anew from there"
         )
     if spec.source.is_live and request.code == "same":
         notices.append(f"it runs live in {spec.source.cwd}: with what lies there then")
