@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labrun.cli.table import cells, shorten, table, visible
+from labrun.cli.table import cells, hang, shorten, table, visible, wrap
 
 
 @given(st.text())
@@ -63,3 +63,39 @@ def test_without_a_terminal_nothing_is_shortened() -> None:
 def test_colour_is_added_after_the_widths_are_known() -> None:
     lines = table([["a", "b"], ["long", "b"]], None, lambda row, column, text: f"<{text}>" if column == 0 else text)
     assert lines == ["<a   >  b", "<long>  b"]
+
+
+@given(st.text("ab/ 日", max_size=80), st.integers(3, 30))
+def test_wrapped_text_fits_and_lacks_nothing(text: str, width: int) -> None:
+    lines = wrap(text, width)
+    assert all(cells(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_text_wraps_at_spaces_and_a_path_behind_a_slash() -> None:
+    assert wrap("in /home/ada/lab/labs/main", 12) == ["in", "/home/ada/", "lab/labs/", "main"]
+    assert hang("where  /home/ada/lab", 16, 7) == ["where  /home/", "       ada/lab"]
+    assert hang("where  /home/ada/lab", None, 7) == ["where  /home/ada/lab"]
+
+
+def test_a_last_column_may_be_wrapped_or_told_below() -> None:
+    row = ["EXP-001", "fit", "#1, the exclusive slot is taken; running: EXP-002"]
+    assert table([row], 80, last_lines=4) == ["  ".join(row)], "it fits"
+    wide = ["EXP-001  fit  #1, the exclusive slot", "              is taken; running:", "              EXP-002"]
+    assert table([row], 38, last_lines=4) == wide
+    narrow = ["  EXP-001  fit", "    #1, the exclusive slot is", "    taken; running: EXP-002"]
+    assert table([row], 32, indent=2, last_lines=4) == narrow
+    assert table([row], 32, indent=2, last_lines=2) == [*narrow[:1], narrow[1], "    taken; running: EXP-002"]
+    assert table([[*row[:2], "word " * 40]], 32, last_lines=2)[-1].endswith("…")
+
+
+@given(
+    st.lists(st.lists(st.text("ab日/ ", max_size=60), min_size=3, max_size=3), min_size=1, max_size=4),
+    st.integers(40, 200),
+)
+def test_no_line_of_a_table_that_wraps_is_wider_than_the_terminal(rows: list[list[str]], width: int) -> None:
+    rows = [["EXP-001", *row] for row in rows]
+    lines = table(rows, width, indent=2, last_lines=1000, spare=(1,))
+    assert all(cells(line) <= width for line in lines)
+    told = "".join(lines).replace(" ", "")
+    assert all(row[-1].replace(" ", "") in told for row in rows), "nothing of the last column is cut"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from labrun.cli.table import visible
+from labrun.cli.table import hang, visible
 from labrun.core.units import show_size
 
 _BELOW = " " * len("failed: ")
@@ -13,12 +13,13 @@ _TOLD_ABOVE = 2
 """Lines of evidence that are shown; the manifest has all."""
 
 
-def card(told: Mapping[str, Any], *, is_brief: bool = False) -> list[str]:
+def card(told: Mapping[str, Any], *, is_brief: bool = False, width: int | None = None) -> list[str]:
     """Lay out a `FailureCard`.
 
     Args:
         told: As the API gives it.
         is_brief: How it ended is said beside it and the log was just seen: only what is news.
+        width: Of the terminal: what is said is wrapped to it, what is quoted (log, code) never.
     """
     failure = told["failure"]
     mode = failure["mode"].replace("_", " ")
@@ -30,11 +31,12 @@ def card(told: Mapping[str, Any], *, is_brief: bool = False) -> list[str]:
         lines += [f"{_BELOW}looked at: {visible('; '.join(failure['checked']))}"] if failure.get("checked") else []
     lines += _error(failure.get("error"), failure["evidence"][0])
     lines += _memory(told) if is_brief or not _tells_memory(failure["evidence"]) else []
+    lines = [piece for line in lines for piece in hang(line, width, len(_BELOW))]
     if not is_brief and told["last_lines"]:
         lines += ["last lines", *(f"  {visible(line)}" for line in told["last_lines"][-_LINES:])]
-    lines += _changes(told["changes"])
+    lines += _changes(told["changes"], width)
     if told["hint"]:
-        lines += [f"try: {visible(told['hint'])}"]
+        lines += hang(f"try: {visible(told['hint'])}", width, len("try: "))
     return lines
 
 
@@ -61,15 +63,15 @@ def _memory(told: Mapping[str, Any]) -> list[str]:
     return [f"memory: {show_size(peak)} at most, {show_size(limit)} asked for"]
 
 
-def _changes(changes: Mapping[str, Any] | None) -> list[str]:
+def _changes(changes: Mapping[str, Any] | None, width: int | None) -> list[str]:
     if changes is None:
         return []
     if not changes["changes"]:
-        return [f"since {changes['since']}, which succeeded, nothing changed that is recorded"]
+        return hang(f"since {changes['since']}, which succeeded, nothing changed that is recorded", width, 2)
     lines = [f"changed since {changes['since']}, which succeeded"]
     shown = 0
     for change in changes["changes"]:
-        lines.append(f"  {visible(change['text'])}")
+        lines += hang(f"  {visible(change['text'])}", width, 4)
         hunk = change["lines"][: max(0, _HUNK_LINES - shown)]
         shown += len(hunk)
         lines += [f"    {visible(line)}" for line in hunk]

@@ -5,11 +5,13 @@ from typing import Any
 from labrun.cli import curves, show
 from labrun.cli.card import card
 from labrun.cli.output import Output, fields
-from labrun.cli.table import table, visible
+from labrun.cli.table import hang, table, visible
 from labrun.cli.told import NOTHING_SAID, told_lines
 from labrun.core.units import show_size
 
 _SHOWN_ARTIFACTS = 10
+_WHOLE = 1000
+"""Lines a cell may take: nothing of one experiment is cut."""
 _MARKS = {"succeeded": "done", "running": "now", "failed": "failed", "cancelled": "cancelled"}
 
 
@@ -25,20 +27,23 @@ def screen(output: Output, detail: dict[str, Any]) -> list[str]:
             ("stands", _stands(one)),
             ("where", show.where(one, "no folder before its first attempt")),
             ("logs", f"lab logs {one['label']}" if one["folder"] else ""),
-        ]
+        ],
+        width=output.width,
     )
+    inner = output.width - 2 if output.width is not None else None
     if detail["card"] is not None:
-        lines += ["", *(f"  {line}" for line in card(detail["card"]))]
-    lines += [f"  missing: nothing matches `{visible(glob)}`" for glob in detail["missing_outputs"]]
-    said = told_lines(detail)
+        lines += ["", *(f"  {line}" for line in card(detail["card"], width=inner))]
+    for glob in detail["missing_outputs"]:
+        lines += hang(f"  missing: nothing matches `{visible(glob)}`", output.width, 11)
+    said = told_lines(detail, inner)
     if said != NOTHING_SAID:
         lines += ["", *(f"  {line}" for line in said)]
-    lines += ["", *fields(_facts(detail))]
+    lines += ["", *fields(_facts(detail), width=output.width)]
     if detail["steps"]:
-        lines += ["", "steps", *table(_steps(detail), output.width, indent=2)]
+        lines += ["", "steps", *table(_steps(detail), output.width, indent=2, last_lines=_WHOLE)]
     if len(detail["attempts"]) > 1 or any(attempt["seal"] for attempt in detail["attempts"]):
         rows = [_attempt(each) for each in detail["attempts"]]
-        lines += ["", "attempts", *table(rows, output.width, indent=2, spare=(3, 2))]
+        lines += ["", "attempts", *table(rows, output.width, indent=2, spare=(3, 2), last_lines=_WHOLE)]
     if detail["artifact_count"]:
         lines += ["", *_artifacts(output, detail)]
     return lines
@@ -110,4 +115,8 @@ def _artifacts(output: Output, detail: dict[str, Any]) -> list[str]:
     shown = detail["artifacts"][:_SHOWN_ARTIFACTS]
     rows = [[show_size(each["size_bytes"]), show.local(each["modified"]), visible(each["path"])] for each in shown]
     rest = detail["artifact_count"] - len(shown)
-    return [title, *table(rows, output.width, indent=2), *([f"  and {rest} more"] if rest > 0 else [])]
+    return [
+        title,
+        *table(rows, output.width, indent=2, last_lines=_WHOLE),
+        *([f"  and {rest} more"] if rest > 0 else []),
+    ]

@@ -51,7 +51,7 @@ def narrative(output: Output, reference: str, edit: bool, file: str | None, auth
     elif output.face == "quiet":
         output.data(*filter(None, [detail["told"].get("verdict")]))
     else:
-        output.data(*told_lines(detail))
+        output.data(*told_lines(detail, output.width))
     return 0
 
 

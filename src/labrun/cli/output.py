@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Literal
 
-from labrun.cli.table import visible
+from labrun.cli.table import hang, visible
 
 Face = Literal["human", "json", "quiet"]
 
@@ -138,8 +138,8 @@ def bold_heading(output: Output, text: str) -> str:
     return output.colour(text, "bold")
 
 
-def fields(rows: Iterable[tuple[str, str]], indent: int = 2) -> list[str]:
-    """Lay out names and values; a value of several lines stays under itself."""
+def fields(rows: Iterable[tuple[str, str]], indent: int = 2, width: int | None = None) -> list[str]:
+    """Lay out names and values; a value of several lines, or one wider than the terminal, stays under itself."""
     kept = [(name, value) for name, value in rows if value]
     room = max((len(name) for name, _ in kept), default=0)
     lines: list[str] = []
@@ -147,7 +147,7 @@ def fields(rows: Iterable[tuple[str, str]], indent: int = 2) -> list[str]:
         first, *rest = value.split("\n")
         lines.append(f"{' ' * indent}{name:<{room}}  {first}")
         lines.extend(" " * (indent + room + 2) + line for line in rest)
-    return lines
+    return [piece for line in lines for piece in hang(line, width, indent + room + 2)]
 
 
 def wait_writable(descriptor: int) -> None:

@@ -5,11 +5,13 @@ from typing import Any
 
 from labrun.cli import show
 from labrun.cli.output import Output
-from labrun.cli.table import shorten, table, visible
+from labrun.cli.table import hang, shorten, table, visible
 from labrun.core.units import show_size
 
 _MANY = 980
 """The server counts no further."""
+_LINES = 4
+"""A command, or why something waits, may take so many."""
 
 
 def redrawn(lines: list[str], height: int) -> str:
@@ -34,8 +36,9 @@ def screen(output: Output, seen: dict[str, Any], looked_at: float) -> list[str]:
         lines.append(f"  and {more}{' or more' if more >= _MANY else ''} since you last looked: `lab list`")
     if not lines:
         lines.append("nothing here yet: `lab run train.py` runs a first experiment")
-    closing = [_capacity(seen["capacity"]), counts(seen)]
-    return [*lines, *gpus(output, seen), "", *(shorten(line, output.width or len(line)) for line in closing)]
+    last = counts(seen)  # one line: a watch in a low window keeps it below all others
+    closing = [*hang(_capacity(seen["capacity"]), output.width, 7), shorten(last, output.width or len(last))]
+    return [*lines, *gpus(output, seen), "", *closing]
 
 
 def gpus(output: Output, seen: dict[str, Any]) -> list[str]:
@@ -62,7 +65,7 @@ def _section(
     def paint(row: int, column: int, text: str) -> str:
         return show.paint(output, text, experiments[row]) if column == 0 else text
 
-    return [output.colour(title, "bold"), *table(rows, output.width, paint, indent=2, spare=spare)]
+    return [output.colour(title, "bold"), *table(rows, output.width, paint, indent=2, spare=spare, last_lines=_LINES)]
 
 
 def _running(one: dict[str, Any]) -> list[str]:

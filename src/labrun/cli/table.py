@@ -9,6 +9,8 @@ Paint = Callable[[int, int, str], str]
 _LEAST = 8
 """What a column gets before others are left out for it."""
 _NARROWEST = 3
+_READABLE = 24
+"""A column of this width can be wrapped into; a narrower one is told below its row instead."""
 _JOINERS = "\u200c\u200d"  # part of many emoji; they only join
 
 
@@ -60,6 +62,56 @@ def shorten(text: str, width: int) -> str:
     return "".join(kept) + "…" if width > 0 else ""
 
 
+def wrap(text: str, width: int) -> list[str]:
+    """Break text into lines of so many columns, at spaces; nothing is left out.
+
+    A word that is longer than a line, a path mostly, is broken behind a `/` where it has one.
+
+    >>> wrap("the GPU is taken", 11), wrap("/home/ada/lab", 8), wrap("", 8)
+    (['the GPU is', 'taken'], ['/home/', 'ada/lab'], [''])
+    """
+    if cells(text) <= width:
+        return [text]
+    width = max(_NARROWEST, width)
+    lines, line = list[str](), ""
+    for word in text.split(" "):
+        if line and cells(line) + 1 + cells(word) > width:
+            lines.append(line)
+            line = ""
+        elif line:
+            line += " "
+        while cells(line) + cells(word) > width:
+            taken = _fitting(word, width)
+            lines.append(word[:taken])
+            word = word[taken:]
+        line += word
+    return [*lines, line]
+
+
+def _fitting(word: str, width: int) -> int:
+    """How many characters of a long word stand on its first line; one at least."""
+    taken, used = 0, 0
+    for char in word:
+        used += cells(char)
+        if used > width:
+            break
+        taken += 1
+    return word.rfind("/", 1, taken) + 1 or max(1, taken)
+
+
+def hang(text: str, width: int | None, below: int) -> list[str]:
+    """Wrap a line; what goes on stands so many columns in. Without a width it stays as it is.
+
+    >>> hang("try: ask for less memory", 16, 5)
+    ['try: ask for', '     less memory']
+    """
+    if width is None or cells(text) <= width:
+        return [text]
+    head, rest = text[:below], text[below:]
+    first, *others = wrap(rest, max(_LEAST, width - below))
+    return [head + first, *(" " * below + line for line in others)]
+
+
 def table(
     rows: Sequence[Sequence[str]],
     width: int | None,
@@ -67,6 +119,7 @@ def table(
     *,
     indent: int = 0,
     spare: Sequence[int] = (),
+    last_lines: int = 1,
 ) -> list[str]:
     """Lay rows out in columns; the last column takes what is left and is shortened to fit.
 
@@ -78,23 +131,45 @@ def table(
         paint: Adds colour after the widths are known.
         indent: Spaces before every line.
         spare: Columns that are left out where the terminal is too narrow, the first of them first.
+        last_lines: So many lines the last column may take: it is wrapped where it is wide enough to be
+            read, else told below its row.
     """
     if not rows:
         return []
     columns = list(range(len(rows[0])))
     widths = [max(cells(row[column]) for row in rows) for column in columns]
+    is_below, longest = False, widths[-1]
     if width is not None:
         columns, widths = _fit(widths, width - indent, spare)
+        is_below = last_lines > 1 and widths[-1] < min(longest, _READABLE)
+        if is_below:  # the others have the whole line for themselves
+            others = [max(cells(cell) for cell in column) for column in list(zip(*rows, strict=True))[:-1]]
+            columns, widths = _fit(others, width - indent, spare)
     lines: list[str] = []
     for number, row in enumerate(rows):
-        parts = []
+        parts, told = [], [row[-1]]
+        if width is not None:
+            room = width - indent - 2 if is_below else widths[-1]
+            told = _wrapped(row[-1], room, last_lines)
         for column in columns:
             text = row[column] if width is None else shorten(row[column], widths[column])
-            if column != columns[-1]:
+            if column == len(row) - 1:
+                text = told[0]
+            elif column != columns[-1]:
                 text += " " * (widths[column] - cells(text))
             parts.append(paint(number, column, text) if paint is not None else text)
         lines.append((" " * indent + "  ".join(parts)).rstrip())
+        before = indent + 2 if is_below else indent + sum(widths[column] + 2 for column in columns[:-1])
+        lines += [" " * before + text for text in (told if is_below else told[1:]) if text]
     return lines
+
+
+def _wrapped(text: str, width: int, most: int) -> list[str]:
+    """In so many lines at most; what is too long even so ends in an ellipsis."""
+    lines = [text] if most == 1 else wrap(text, width)
+    if len(lines) > most:
+        lines[most - 1 :] = [" ".join(lines[most - 1 :])]
+    return [shorten(line, width) for line in lines]
 
 
 def _fit(widths: list[int], width: int, spare: Sequence[int]) -> tuple[list[int], list[int]]:

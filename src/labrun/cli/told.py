@@ -15,8 +15,8 @@ BEFORE = {
 NOTHING_SAID = ["nothing was said of it yet"]
 
 
-def told_lines(detail: dict[str, Any]) -> list[str]:
-    """Everything said, laid out."""
+def told_lines(detail: dict[str, Any], width: int | None = None) -> list[str]:
+    """Everything said, laid out in so many columns."""
     before, after = detail["narrative"], detail["told"]
     rows = [(name.lower(), _text(before.get(field))) for name, field in BEFORE.items()]
     rows += [("follows from", _text(before.get("parent_run"))), ("group", _text(before.get("experiment_group")))]
@@ -37,7 +37,7 @@ def told_lines(detail: dict[str, Any]) -> list[str]:
     ]
     if count := after.get("unreadable", 0):
         rows += [("unreadable", f"{count} line{'s' if count != 1 else ''} of notes.jsonl, torn or altered")]
-    return fields(rows, indent=0) or NOTHING_SAID
+    return fields(rows, indent=0, width=width) or NOTHING_SAID
 
 
 def _text(text: str | None) -> str:
