@@ -1,9 +1,12 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Shell
+from labrun.cli.table import cells
+from tests.cli.conftest import LAB, Shell
+from tests.cli.window import Window
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -53,3 +56,33 @@ def test_an_unknown_and_an_ambiguous_reference_are_refused_with_status_1(shared:
 def test_a_failed_experiment_is_no_failed_question(shared: Shell) -> None:
     shared.lab("run", "--quiet", "--", "false", status=1)
     assert "exited with 1" in shared.lab("info").stdout
+
+
+def screen_of(shell: Shell, columns: int, *words: str) -> list[str]:
+    """What a terminal of so many columns shows, without colours."""
+    in_window = ["sh", "-c", f'stty cols {columns} rows 90; exec "$@"', "sh", *LAB, *words]
+    window = Window(in_window, shell.project, shell.variables)
+    try:
+        assert window.wait_exit() == 0
+        return re.sub("\x1b\\[[0-9]*m", "", window.text).replace("\r", "").splitlines()
+    finally:
+        window.close()
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_in_a_narrow_window_everything_stands_under_its_field_and_nothing_is_cut(shell: Shell, columns: int) -> None:
+    shell.write("fit.py", "raise SystemExit('no column `dec` in the table of the survey; it has ra, de and z')\n")
+    note, name = "does the wide network learn faster than the narrow one, as a paper claims?", "a-name-of-some-length"
+    label = shell.queue("--name", name, "--note", note, "fit.py", "--learning-rate", "0.001", "--data", "data/planck")
+    shell.lab("wait", label, status=1)
+    folder = shell.experiment(label)["folder"]
+    before_log, _, after_log = "\n".join(screen_of(shell, columns, "info", label)).partition("  last lines")
+    said = before_log.splitlines() + after_log.partition("run id")[2].splitlines()
+    assert all(cells(line) <= columns for line in said)
+    told = "".join("".join(said).split())
+    for text in (note, name, folder, "--learning-rate 0.001 --data data/planck", "the caller's environment is used"):
+        assert "".join(text.split()) in told, text
+    assert "…" not in told
+    where = next(i for i, line in enumerate(said) if line.startswith("  where"))
+    assert said[where + 1].startswith(" " * 10), "the path goes on under itself"
+    assert shell.lab("info", label).stdout.count(folder) >= 1, "in a pipe nothing is wrapped"

@@ -6,7 +6,7 @@ import pytest
 
 from labrun.cli import show
 from labrun.cli.output import Output
-from labrun.cli.status_screen import gpus
+from labrun.cli.status_screen import gpus, redrawn
 from labrun.cli.table import cells
 from tests.cli.conftest import LAB, Shell
 from tests.cli.window import Window
@@ -163,3 +163,29 @@ def test_each_gpu_has_its_line() -> None:
         ["GPU", "1", "EXP-007", "fit", "running"],
         ["GPU", "2", "taken", "in", "another", "lab"],
     ]
+
+
+def test_in_a_narrow_window_a_reason_and_a_command_are_told_whole(served: Shell) -> None:
+    running = served.queue("--name", "first-real-training", "--", "sleep", "1000", "--", "2000")
+    served.wait_step(running, "running")
+    served.queue("--name", "second", "--", "true")
+    in_window = ["sh", "-c", 'stty cols 40 rows 60; exec "$@"', "sh", *LAB, "status"]
+    window = Window(in_window, served.project, served.variables)
+    try:
+        assert window.wait_exit() == 0
+        lines = re.sub("\x1b\\[[0-9]*m", "", window.text).replace("\r", "").splitlines()
+    finally:
+        window.close()
+        served.lab("cancel", running)
+    lines = [line for line in lines if not line.startswith("lab: ")]
+    assert "    #1, the exclusive slot is taken;" in lines
+    assert f"    running: {running}" in lines
+    assert "    sleep 1000 -- 2000" in lines
+
+
+def test_a_frame_that_is_too_high_ends_with_the_counts() -> None:
+    frame = redrawn(
+        ["running", "  EXP-001", "    sleep", "", "taken: slots", "1 running, 0 waiting"], 4, "1 running, …"
+    )
+    assert [line.partition("\x1b[K")[0] for line in frame.splitlines()][-2:] == ["1 running, …", "\x1b[J"]
+    assert frame.count("\n") == 3

@@ -83,8 +83,14 @@ def test_a_last_column_may_be_wrapped_or_told_below() -> None:
     assert table([row], 80, last_lines=4) == ["  ".join(row)], "it fits"
     wide = ["EXP-001  fit  #1, the exclusive slot", "              is taken; running:", "              EXP-002"]
     assert table([row], 38, last_lines=4) == wide
+    long = ["EXP-001", "n" * 22, "m" * 15, "python train.py --learning-rate 0.001 --epochs 100 --data data/planck"]
+    assert table([long], 80, last_lines=4)[1:] == ["  " + long[3]], "below it is one line, beside it would be three"
     narrow = ["  EXP-001  fit", "    #1, the exclusive slot is", "    taken; running: EXP-002"]
     assert table([row], 32, indent=2, last_lines=4) == narrow
+    attempt = ["1", "2026-11-21 12:03:19", "0.0 s", "killed"]
+    assert table([attempt], 30, last_lines=4) == ["1  2026-11-21 12:03:19  0.0 s", "  killed"], (
+        "no column is cut for it"
+    )
     assert table([row], 32, indent=2, last_lines=2) == [*narrow[:1], narrow[1], "    taken; running: EXP-002"]
     assert table([[*row[:2], "word " * 40]], 32, last_lines=2)[-1].endswith("…")
 

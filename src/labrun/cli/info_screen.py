@@ -5,7 +5,7 @@ from typing import Any
 from labrun.cli import curves, show
 from labrun.cli.card import card
 from labrun.cli.output import Output, fields
-from labrun.cli.table import hang, table, visible
+from labrun.cli.table import cells, hang, table, visible
 from labrun.cli.told import NOTHING_SAID, told_lines
 from labrun.core.units import show_size
 
@@ -18,8 +18,7 @@ _MARKS = {"succeeded": "done", "running": "now", "failed": "failed", "cancelled"
 def screen(output: Output, detail: dict[str, Any]) -> list[str]:
     """Put an `ExperimentDetail` on one screen."""
     one = detail["experiment"]
-    title = output.colour(one["label"], "bold") + (f" {visible(one['name'])}" if one["name"] else "")
-    lines = [f"{title}  {show.paint(output, show.state(one), one)}"]
+    lines = [*_title(output, one)]
     lines += fields(
         [
             ("what", show.command(one)),
@@ -47,6 +46,17 @@ def screen(output: Output, detail: dict[str, Any]) -> list[str]:
     if detail["artifact_count"]:
         lines += ["", *_artifacts(output, detail)]
     return lines
+
+
+def _title(output: Output, one: dict[str, Any]) -> list[str]:
+    """Label, name and how it stands; a name that does not fit stands below."""
+    label, state = output.colour(one["label"], "bold"), show.paint(output, show.state(one), one)
+    if not one["name"]:
+        return [f"{label}  {state}"]
+    name, width = visible(one["name"]), output.width
+    if width is None or cells(f"{one['label']} {name}  {show.state(one)}") <= width:
+        return [f"{label} {name}  {state}"]
+    return [f"{label}  {state}", *hang(f"  {name}", width, 2)]
 
 
 def measured(output: Output, told: dict[str, Any] | None) -> list[str]:

@@ -12,7 +12,7 @@ from labrun.cli.connect import chosen_host, connect
 from labrun.cli.options import common_options
 from labrun.cli.output import Output
 from labrun.cli.status_screen import counts, redrawn, screen
-from labrun.cli.table import visible
+from labrun.cli.table import shorten, visible
 
 _AGAIN_S = 2.0
 
@@ -54,7 +54,8 @@ def _show(output: Output, seen: dict[str, Any], looked_at: float, *, is_watch: b
     else:
         lines = screen(output, seen, looked_at)
         if is_watch and output.is_terminal:
-            output.raw(1, output.encode(redrawn(lines, output.height)))
+            last = shorten(counts(seen), output.width or 80)
+            output.raw(1, output.encode(redrawn(lines, output.height, last)))
             return
         output.data(*lines)
         if not is_watch:

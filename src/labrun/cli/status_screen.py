@@ -5,7 +5,7 @@ from typing import Any
 
 from labrun.cli import show
 from labrun.cli.output import Output
-from labrun.cli.table import hang, shorten, table, visible
+from labrun.cli.table import hang, table, visible
 from labrun.core.units import show_size
 
 _MANY = 980
@@ -14,18 +14,24 @@ _LINES = 4
 """A command, or why something waits, may take so many."""
 
 
-def redrawn(lines: list[str], height: int) -> str:
-    """The screen over the one before, line by line, so that nothing flickers; never higher than the window."""
+def redrawn(lines: list[str], height: int, last: str) -> str:
+    """The screen over the one before, line by line, so that nothing flickers; never higher than the window.
+
+    Args:
+        lines: The screen.
+        height: Of the window.
+        last: Stands below a screen that was too high.
+    """
     room = max(2, height - 1)
-    if len(lines) > room:  # what runs stands above and stays, as do the counts below
-        lines = [*lines[: room - 1], lines[-1]]
+    if len(lines) > room:  # what runs stands above and stays
+        lines = [*lines[: room - 1], last]
     return "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J"
 
 
 def screen(output: Output, seen: dict[str, Any], looked_at: float) -> list[str]:
     """What runs, what waits and why, what ended; then GPUs, capacity and counts."""
     lines = [
-        *_section(output, "running", seen["running"], _running, spare=(2, 6, 3, 5)),
+        *_section(output, "running", seen["running"], _running, spare=(2, 3, 5)),
         *_section(output, "waiting", seen["waiting"], _waiting, spare=(2, 3)),
     ]
     hidden = seen["waiting_count"] - len(seen["waiting"])
@@ -36,8 +42,7 @@ def screen(output: Output, seen: dict[str, Any], looked_at: float) -> list[str]:
         lines.append(f"  and {more}{' or more' if more >= _MANY else ''} since you last looked: `lab list`")
     if not lines:
         lines.append("nothing here yet: `lab run train.py` runs a first experiment")
-    last = counts(seen)  # one line: a watch in a low window keeps it below all others
-    closing = [*hang(_capacity(seen["capacity"]), output.width, 7), shorten(last, output.width or len(last))]
+    closing = [*hang(_capacity(seen["capacity"]), output.width, 7), *hang(counts(seen), output.width, 2)]
     return [*lines, *gpus(output, seen), "", *closing]
 
 

@@ -131,20 +131,25 @@ def table(
         paint: Adds colour after the widths are known.
         indent: Spaces before every line.
         spare: Columns that are left out where the terminal is too narrow, the first of them first.
-        last_lines: So many lines the last column may take: it is wrapped where it is wide enough to be
-            read, else told below its row.
+        last_lines: So many lines the last column may take: it is wrapped, or told below its row where it
+            would be too narrow to be read, take more lines, or have others shortened for it.
     """
     if not rows:
         return []
     columns = list(range(len(rows[0])))
     widths = [max(cells(row[column]) for row in rows) for column in columns]
-    is_below, longest = False, widths[-1]
+    is_below = False
     if width is not None:
-        columns, widths = _fit(widths, width - indent, spare)
-        is_below = last_lines > 1 and widths[-1] < min(longest, _READABLE)
-        if is_below:  # the others have the whole line for themselves
-            others = [max(cells(cell) for cell in column) for column in list(zip(*rows, strict=True))[:-1]]
-            columns, widths = _fit(others, width - indent, spare)
+        wanted = widths
+        columns, widths = _fit(wanted, width - indent, spare)
+        if last_lines > 1 and len(wanted) > 1:
+            below = _fit([*wanted[:-1], 0], width - indent + 2, spare, _READABLE)
+            is_below = (
+                widths[-1] < min(wanted[-1], _READABLE)
+                or _height(rows, widths[-1]) > _height(rows, width - indent - 2) + len(rows)
+                or (_cuts(wanted, columns[:-1], widths) and not _cuts(wanted, below[0][:-1], below[1]))
+            )
+            columns, widths = (below[0][:-1], below[1]) if is_below else (columns, widths)
     lines: list[str] = []
     for number, row in enumerate(rows):
         parts, told = [], [row[-1]]
@@ -164,6 +169,16 @@ def table(
     return lines
 
 
+def _height(rows: Sequence[Sequence[str]], width: int) -> int:
+    """Lines the last column takes in such a width."""
+    return sum(len(wrap(row[-1], width)) for row in rows)
+
+
+def _cuts(wanted: Sequence[int], columns: Sequence[int], widths: Sequence[int]) -> bool:
+    """Whether a column has to be shortened."""
+    return any(widths[column] < wanted[column] for column in columns)
+
+
 def _wrapped(text: str, width: int, most: int) -> list[str]:
     """In so many lines at most; what is too long even so ends in an ellipsis."""
     lines = [text] if most == 1 else wrap(text, width)
@@ -172,17 +187,18 @@ def _wrapped(text: str, width: int, most: int) -> list[str]:
     return [shorten(line, width) for line in lines]
 
 
-def _fit(widths: list[int], width: int, spare: Sequence[int]) -> tuple[list[int], list[int]]:
+def _fit(widths: list[int], width: int, spare: Sequence[int], least: int = _LEAST) -> tuple[list[int], list[int]]:
     """Choose columns and their widths so that a line has at most `width` cells.
 
     Args:
         widths: What each column would take.
         width: Of the terminal, without the indent.
         spare: As for `table`.
+        least: What each column may have before others are left out for it.
     """
     columns = list(range(len(widths)))
     # no single column may push the others out: names can have 200 characters
-    kept = [min(each, max(_LEAST, width // 3)) for each in widths]
+    kept = [min(each, max(least, width // 3)) for each in widths]
     kept[-1] = min(widths[-1], _LEAST)
 
     def excess() -> int:
@@ -197,5 +213,6 @@ def _fit(widths: list[int], width: int, spare: Sequence[int]) -> tuple[list[int]
         if kept[widest] <= _NARROWEST:
             break
         kept[widest] -= 1
-    kept[columns[-1]] = min(widths[columns[-1]], max(_NARROWEST, kept[columns[-1]], kept[columns[-1]] - excess()))
+    for column in (columns[-1], *columns[:-1]):  # what is left goes to the last one, then to names that were cut
+        kept[column] = min(widths[column], max(kept[column], kept[column] - excess()))
     return columns, kept
