@@ -128,6 +128,18 @@ def test_code_packages_and_data_that_changed_are_named(shell: Shell) -> None:
     assert "+sys.exit(3)" in changes
 
 
+def test_a_link_that_was_left_out_is_named(shell: Shell) -> None:
+    (shell.project / "planck").mkdir()
+    shell.write("planck/bao.txt", "1\n")
+    shell.write("notes", "")
+    shell.write(".gitignore", "planck/\n")
+    script = shell.write("fit.py", "open('planck/bao.txt')\n")
+    shell.lab("run", "--link", "planck", script)
+    told = shell.lab("run", "--link", "notes", script, status=1).stderr
+    assert "link `planck` is gone" in told
+    assert "link `notes` is new" in told
+
+
 @pytest.mark.parametrize("words", [["--", "sh", "-c", "exit 3"], ["--timeout", "0.3s", "--", "sleep", "10"]])
 def test_where_nothing_is_known_beyond_the_ending_nothing_is_repeated(shell: Shell, words: list[str]) -> None:
     status = 124 if "sleep" in words else 3

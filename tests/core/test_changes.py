@@ -6,7 +6,7 @@ from msgspec import structs
 from labrun.core import changes
 from labrun.core.environment import Environment, Gpu, Machine, Python
 from labrun.core.resources import Request
-from labrun.core.spec import ConfigFile, Input, Spec, Target
+from labrun.core.spec import ConfigFile, Input, Link, Source, Spec, Target
 
 SPEC = Spec(Target("script", "fit.py", ("python", "fit.py", "--lr", "1")), seed=1)
 DATA = Input("sky", "/data", "a" * 64, 1, 1, datetime(2026, 11, 20, tzinfo=UTC))
@@ -43,6 +43,18 @@ def test_each_difference_of_two_specs_is_said_once() -> None:
     assert ("data", "input `sky` is gone") in told(other, SPEC)
     drawn = structs.replace(SPEC, seed=3, is_seed_drawn=True)
     assert told(SPEC, drawn) == [], "a seed nobody chose says nothing"
+
+
+def test_a_link_that_came_went_or_leads_elsewhere_is_said() -> None:
+    def linked(**links: str) -> Spec:
+        return structs.replace(SPEC, source=Source(links=tuple(Link(*each) for each in links.items())))
+
+    assert told(linked(data="/nas/a", cache="/c"), linked(data="/nas/b", raw="/r")) == [
+        ("links", "link `cache` is gone"),
+        ("links", "link `data` led to /nas/a, now to /nas/b"),
+        ("links", "link `raw` is new"),
+    ]
+    assert told(linked(data="/nas/a"), linked(data="/nas/a")) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is different between two experiments: arguments, configuration, data, packages, machine, code."""
+"""What is different between two experiments: arguments, configuration, data, links, packages, machine, code."""
 
 import difflib
 import shlex
@@ -17,7 +17,7 @@ class Change(Struct, frozen=True):
     """One difference."""
 
     kind: str
-    """arguments, configuration, data, packages, python, machine, resources, code."""
+    """arguments, configuration, data, links, packages, python, machine, resources, code."""
     text: str
     """One line for people."""
     lines: tuple[str, ...] = ()
@@ -36,6 +36,12 @@ def between(before: Spec, after: Spec) -> Iterator[Change]:
     for name in sorted(data_before.keys() | data_after.keys()):
         if data_before.get(name) != data_after.get(name):
             yield Change("data", f"input `{name}` {_how(name in data_before, name in data_after)}")
+    links_before, links_after = ({link.place: link.target for link in spec.source.links} for spec in (before, after))
+    for place in sorted(links_before.keys() | links_after.keys()):
+        was, now = links_before.get(place), links_after.get(place)
+        if was != now:
+            led = f"led to {was}, now to {now}" if was and now else _how(was is not None, now is not None)
+            yield Change("links", f"link `{place}` {led}")
     if before.resources != after.resources:
         asked = [
             f"{name} {'none' if was is None else was} became {'none' if now is None else now}"
