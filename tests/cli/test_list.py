@@ -1,6 +1,9 @@
+import re
+
 import pytest
 
-from tests.cli.conftest import Shell
+from tests.cli.conftest import LAB, Shell
+from tests.cli.window import Window
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -46,8 +49,28 @@ def test_experiments_are_found_by_what_is_known_of_them(shell: Shell) -> None:
     assert found("--sort", "oldest") == [near, far]
     rows = shell.lab("list", "--columns", "label,loss,tags,note").stdout.splitlines()
     assert [row.split() for row in rows] == [[far, "0.9", "sky", "-"], [near, "0.2", "sky,dr4", "Wider", "prior"]]
+    with_header = shell.lab("list", "--header", "--columns", "label,loss").stdout.splitlines()
+    assert [row.split() for row in with_header] == [["label", "loss"], [far, "0.9"], [near, "0.2"]]
     shell.lab("reindex")
     assert found("--metric", "loss<0.5", "--tag", "dr4") == [near]
+
+
+def test_chosen_columns_are_named_on_a_terminal_and_bare_in_a_pipe(shared: Shell) -> None:
+    shared.lab("run", "--quiet", "--name", "one", "--", "true")
+
+    def seen(*options: str) -> str:
+        window = Window([*LAB, "list", "--limit", "1", *options], shared.project, shared.variables)
+        try:
+            assert window.wait_exit() == 0
+            return re.sub("\x1b\\[[0-9]*m", "", window.text)
+        finally:
+            window.close()
+
+    assert seen("--columns", "status,name").split()[:2] == ["status", "name"]
+    assert "status" not in seen("--columns", "status,name", "--no-header")
+    assert "status" not in seen(), "the usual columns explain themselves"
+    assert "label" in seen("--header")
+    assert "status" not in shared.lab("list", "--columns", "status,name").stdout
 
 
 def test_an_order_is_that_of_the_whole_lab_page_by_page(shell: Shell) -> None:

@@ -37,14 +37,20 @@ _USUAL = "label,status,when,took,name,command"
     "--sort", default="newest", metavar="ORDER", help="newest, oldest, longest, name, or a metric: loss, -acc."
 )
 @click.option("--columns", default=_USUAL, metavar="NAMES", help=f"Of {', '.join(COLUMNS)}, and metrics.")
+@click.option("--header/--no-header", "has_header", default=None, help="Name the columns, or not.")
 @common_options
 @click.pass_obj
-def list_experiments(output: Output, /, lab: str, limit: int, sort: str, columns: str, **chosen: Any) -> int:
+def list_experiments(
+    output: Output, /, lab: str, limit: int, sort: str, columns: str, has_header: bool | None, **chosen: Any
+) -> int:
     """List experiments, newest first. Everything given must hold. --quiet prints labels alone.
 
     --sort orders the whole lab, not a page of it: `--sort val_loss --limit 5` are
     the five with the least, `--sort=-acc` begins with the greatest. What lacks
     what it is sorted by is left out.
+
+    On a terminal the columns of --columns have their names above them; in a pipe
+    they have none, for `cut` and `awk`, unless you say --header.
 
     \b
     Example:
@@ -70,17 +76,27 @@ def list_experiments(output: Output, /, lab: str, limit: int, sort: str, columns
         is_narrowed = since or any(search.values())
         output.say(f"no experiments in lab `{visible(lab)}`" + (" like that" if is_narrowed else ""))
     else:
-
-        def paint(row: int, column: int, text: str) -> str:
-            return show.paint(output, text, experiments[row]) if shown[column] == "status" else text
-
-        spare = (3, 2) if columns == _USUAL else ()
-        output.data(
-            *table([[_cell(one, name) for name in shown] for one in experiments], output.width, paint, spare=spare)
-        )
+        if has_header is None:
+            has_header = output.is_terminal and columns != _USUAL
+        output.data(*_rows(output, experiments, shown, has_header=has_header, is_usual=columns == _USUAL))
         if page["next"]:
             output.say(f"more: the same with `--before {page['next']}`")
     return 0
+
+
+def _rows(
+    output: Output, experiments: list[dict[str, Any]], shown: list[str], *, has_header: bool, is_usual: bool
+) -> list[str]:
+    rows = [[_cell(one, name) for name in shown] for one in experiments]
+    if has_header:
+        rows.insert(0, [visible(name) for name in shown])
+
+    def paint(row: int, column: int, text: str) -> str:
+        if has_header and row == 0:
+            return output.colour(text, "bold")
+        return show.paint(output, text, experiments[row - has_header]) if shown[column] == "status" else text
+
+    return table(rows, output.width, paint, spare=(3, 2) if is_usual else ())
 
 
 def _since(text: str | None) -> str | None:
