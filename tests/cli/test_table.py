@@ -74,7 +74,8 @@ def test_wrapped_text_fits_and_lacks_nothing(text: str, width: int) -> None:
 
 def test_text_wraps_at_spaces_and_a_path_behind_a_slash() -> None:
     assert wrap("in /home/ada/lab/labs/main", 12) == ["in", "/home/ada/", "lab/labs/", "main"]
-    assert hang("where  /home/ada/lab", 16, 7) == ["where  /home/", "       ada/lab"]
+    assert hang("where  in /home/ada/lab", 16, 7) == ["where  in", "       /home/", "       ada/lab"]
+    assert hang("where  /home/ada/lab", 16, 7) == ["where  /home/ada/lab"], "whole, to be copied"
     assert hang("where  /home/ada/lab", None, 7) == ["where  /home/ada/lab"]
 
 

@@ -102,12 +102,15 @@ def _fitting(word: str, width: int) -> int:
 def hang(text: str, width: int | None, below: int) -> list[str]:
     """Wrap a line; what goes on stands so many columns in. Without a width it stays as it is.
 
-    >>> hang("try: ask for less memory", 16, 5)
-    ['try: ask for', '     less memory']
+    One long word, a path mostly, stays whole as well: the terminal goes on in its next line by itself, and
+    what is copied from there has no gap.
+
+    >>> hang("try: ask for less memory", 16, 5), hang("where  /home/ada/lab", 16, 7)
+    (['try: ask for', '     less memory'], ['where  /home/ada/lab'])
     """
-    if width is None or cells(text) <= width:
-        return [text]
     head, rest = text[:below], text[below:]
+    if width is None or cells(text) <= width or " " not in rest:
+        return [text]
     first, *others = wrap(rest, max(_LEAST, width - below))
     return [head + first, *(" " * below + line for line in others)]
 
