@@ -3,22 +3,18 @@
 Usage: python bench/code.py [unchanged restarted first copy many] [--loop] [--dir DIR] [--rounds N]
 """
 
-import argparse
-import compileall
 import http.client
 import json
 import os
 import random
 import shutil
-import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from measure import REPOSITORY, emit, machine, quantile, short, take_turns, timed, workplace
+from measure import emit, quantile, run_cases, short, take_turns, timed
 from tests.scenarios.laboratory import LaboratoryUnderTest, UnixConnection
 
 from labrun.capture.listing import list_code
@@ -241,23 +237,5 @@ def used(folder: Path, *without: str) -> int:
 
 CASES = {"unchanged": unchanged, "restarted": restarted, "first": first, "copy": copy, "many": many}
 
-
-def main() -> None:
-    """Run the chosen cases."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", choices=[*CASES, []], default=[])
-    parser.add_argument("--dir", type=Path, default=None, help="where files lie")
-    parser.add_argument("--loop", action="store_true", help="make a journalled ext4 on a loop device there (root)")
-    parser.add_argument("--rounds", type=int, default=5)
-    chosen = parser.parse_args()
-    os.chdir(REPOSITORY)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and the mount are cleaned up
-    compileall.compile_dir("src", quiet=2)  # an installed package is compiled; a changed tree may not be
-    with workplace(chosen.dir, is_loop=chosen.loop) as folder:
-        machine(folder)
-        for name in chosen.cases or CASES:
-            CASES[name](folder, chosen.rounds)
-
-
 if __name__ == "__main__":
-    main()
+    run_cases(CASES, __doc__)

@@ -3,22 +3,21 @@
 Usage: python bench/list.py [page command] [--known N] [--dir DIR] [--rounds N]
 """
 
-import argparse
 import os
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
-from measure import REPOSITORY, emit, machine, quantile, short, take_turns, timed, workplace
+from known import ENDED, FIRST
+from measure import REPOSITORY, emit, machine, options, quantile, short, take_turns, timed, workplace
 from msgspec import structs
 from tests.scenarios.laboratory import LaboratoryUnderTest, UnixConnection
 
-from labrun.core.resources import Request
 from labrun.store.index import Index
 from labrun.wire.responses import Experiment
 
@@ -67,43 +66,17 @@ SORTED = {
         "status, rare": [("status", "cancelled")],
     }.items()
 }
-FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def made(count: int, seed: int = 7) -> Iterator[Experiment]:
     """Ended experiments as the index keeps them, all different, one a minute."""
     luck = random.Random(seed)
-    plain = Experiment(
-        run_id="",
-        label="",
-        lab="main",
-        name=None,
-        status="succeeded",
-        step="completed",
-        step_status="succeeded",
-        attempt=1,
-        priority=5,
-        command=("python3", "train.py", "--lr", "1e-3"),
-        note=None,
-        user="ada",
-        resources=Request(cpus=1),
-        queued_at=FIRST,
-        started_at=FIRST,
-        ended_at=FIRST,
-        exit_code=0,
-        ending="exited",
-        ending_text="exited with 0",
-        reason=None,
-        position=None,
-        is_sealed=True,
-        folder=None,
-    )
     for number in range(1, count + 1):
         at = FIRST + timedelta(minutes=number)
         is_needle = number % (count // 3) == 7
         chance = luck.random()
         yield structs.replace(
-            plain,
+            ENDED,
             run_id=f"{at:%Y-%m-%d}_{number:08x}",
             label=f"EXP-{number:03}",
             name="a needle" if is_needle else f"fit {number}",
@@ -185,14 +158,11 @@ CASES = {"page": page, "command": command}
 
 def main() -> None:
     """Run the chosen cases."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", choices=[*CASES, []])
-    parser.add_argument("--known", type=int, default=100_000)
-    parser.add_argument("--dir", type=Path, default=None, help="where files lie")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = options(CASES, __doc__)
+    parser.add_argument("--known", type=int, default=100_000, help="so many experiments")
     chosen = parser.parse_args()
     os.chdir(REPOSITORY)
-    with workplace(chosen.dir, is_loop=False) as folder:
+    with workplace(chosen.dir, is_loop=chosen.loop) as folder:
         machine(folder)
         lab = LaboratoryUnderTest(folder / "home")
         lab.start()

@@ -5,20 +5,50 @@ round does. `--dir` chooses where files lie: use a journalled ext4, xfs or tmpfs
 ext4 without journal creates files ten times slower after many deletions).
 """
 
+import argparse
+import compileall
 import contextlib
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
+
+
+def options(cases: Iterable[str], doc: str | None) -> argparse.ArgumentParser:
+    """What every benchmark takes on its command line."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("cases", nargs="*", choices=[*cases, []], help="all unless given")
+    parser.add_argument("--dir", type=Path, default=None, help="where files lie")
+    parser.add_argument("--loop", action="store_true", help="make a journalled ext4 on a loop device there (root)")
+    parser.add_argument("--rounds", type=int, default=5)
+    return parser
+
+
+def run_cases(cases: Mapping[str, Callable[[Path, int], None]], doc: str | None) -> None:
+    """Run the cases the command line names, in an empty folder of their own.
+
+    Args:
+        cases: Each takes that folder, and how many rounds count.
+        doc: Of the benchmark, for `--help`.
+    """
+    chosen = options(cases, doc).parse_args()
+    os.chdir(REPOSITORY)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and the mount are cleaned up
+    compileall.compile_dir("src", quiet=2)  # an installed package is compiled; a changed tree may not be
+    with workplace(chosen.dir, is_loop=chosen.loop) as folder:
+        machine(folder)
+        for name in chosen.cases or cases:
+            cases[name](folder, chosen.rounds)
 
 
 def emit(**fields: object) -> None:

@@ -3,14 +3,13 @@
 Usage: python bench/metrics.py [call import read] [--dir DIR] [--rounds N]
 """
 
-import argparse
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from measure import REPOSITORY, emit, machine, short, take_turns, timed, workplace
+from measure import emit, run_cases, short, take_turns, timed
 
 from labrun.store.folder import AttemptFolder
 from labrun.store.metric_summary import sum_up
@@ -104,20 +103,5 @@ def read(folder: Path, rounds: int) -> None:
 
 CASES = {"call": call, "import": imported, "read": read}
 
-
-def main() -> None:
-    """Run the chosen cases."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", choices=[*CASES, []])
-    parser.add_argument("--dir", type=Path, default=None, help="where files lie")
-    parser.add_argument("--rounds", type=int, default=5)
-    chosen = parser.parse_args()
-    os.chdir(REPOSITORY)
-    with workplace(chosen.dir, is_loop=False) as folder:
-        machine(folder)
-        for name in chosen.cases or CASES:
-            CASES[name](folder, chosen.rounds)
-
-
 if __name__ == "__main__":
-    main()
+    run_cases(CASES, __doc__)

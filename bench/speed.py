@@ -3,28 +3,24 @@
 Usage: python bench/speed.py [cli submit dispatch restart known logs] [--loop] [--dir DIR] [--rounds N]
 """
 
-import argparse
-import compileall
 import http.client
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
-from measure import REPOSITORY, emit, machine, pss_mib, quantile, short, take_turns, timed, workplace
+from known import ENDED
+from measure import emit, pss_mib, quantile, run_cases, short, take_turns, timed
 from msgspec import structs
 from tests.scenarios.laboratory import LaboratoryUnderTest, UnixConnection
 
-from labrun.core.resources import Request
 from labrun.store.index import Index
-from labrun.wire.responses import Experiment
 
 PYTHON = sys.executable
 LAB = str(Path(PYTHON).with_name("lab"))
@@ -230,7 +226,6 @@ def wait_sealed(chain: Path, wanted: int, timeout_s: float = 900.0) -> None:
 
 def time_of(text: str) -> float:
     """Unix seconds of a moment in the API's form."""
-    from datetime import datetime
 
     return datetime.fromisoformat(text).timestamp()
 
@@ -286,37 +281,11 @@ def known(folder: Path, rounds: int) -> None:
 
 def fill_index(path: Path, count: int) -> None:
     """Write ended experiments as the index keeps them; there is no faster way to a million."""
-    now = datetime.now(UTC)
-    ended = Experiment(
-        run_id="",
-        label="",
-        lab="main",
-        name="a run",
-        status="succeeded",
-        step="completed",
-        step_status="succeeded",
-        attempt=1,
-        priority=5,
-        command=("python3", "train.py", "--lr", "1e-3"),
-        note="wider prior",
-        user="ada",
-        resources=Request(cpus=1),
-        queued_at=now,
-        started_at=now,
-        ended_at=now,
-        exit_code=0,
-        ending="exited",
-        ending_text="exited with 0",
-        reason=None,
-        position=None,
-        is_sealed=True,
-        folder=None,
-    )
     index = Index.open(path)
     for begin in range(1, count, 5000):
         numbers = range(begin, begin + 5000)
         index.apply(
-            [structs.replace(ended, run_id=f"2026-11-20_{n:08x}", label=f"EXP-{n:03}") for n in numbers], consumed={}
+            [structs.replace(ENDED, run_id=f"2026-11-20_{n:08x}", label=f"EXP-{n:03}") for n in numbers], consumed={}
         )
     index.close()
 
@@ -396,26 +365,5 @@ def line_latency(lab: LaboratoryUnderTest) -> list[float]:
 
 CASES = {"cli": cli, "submit": submit, "dispatch": dispatch, "restart": restart, "known": known, "logs": logs}
 
-
-def main() -> None:
-    """Run the chosen cases."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", metavar="case", help=f"of {', '.join(CASES)}; all unless given")
-    parser.add_argument("--dir", type=Path, default=None, help="where files lie")
-    parser.add_argument("--loop", action="store_true", help="make a journalled ext4 on a loop device there (root)")
-    parser.add_argument("--rounds", type=int, default=5)
-    chosen = parser.parse_args()
-    for name in chosen.cases:
-        if name not in CASES:
-            parser.error(f"unknown case {name}; known are {', '.join(CASES)}")
-    os.chdir(REPOSITORY)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and the mount are cleaned up
-    compileall.compile_dir("src", quiet=2)  # an installed package is compiled; a changed tree may not be
-    with workplace(chosen.dir, is_loop=chosen.loop) as folder:
-        machine(folder)
-        for name in chosen.cases or CASES:
-            CASES[name](folder, chosen.rounds)
-
-
 if __name__ == "__main__":
-    main()
+    run_cases(CASES, __doc__)
