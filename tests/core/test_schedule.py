@@ -100,9 +100,17 @@ def test_planning_again_with_what_was_started_starts_nothing_more(asked: list[Re
     assert plan(queue[len(held) :], held, HOST).starts == ()
 
 
-@pytest.mark.parametrize("request_", [Request(cpus=9), Request(memory_bytes=17 << 30), Request(gpu_count=5)])
-def test_what_could_never_start_here_is_refused_at_the_door(request_: Request) -> None:
-    with pytest.raises(ImpossibleRequest, match="asked for"):
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (Request(cpus=9), "asked for 9 CPUs, this host has 8"),
+        (Request(memory_bytes=17 << 30), "asked for 17.0 GiB of memory, this host has 16.0 GiB"),
+        (Request(gpu_count=5), "asked for 5 GPUs, this host has 4"),
+        (Request(gpu_memory_bytes=2**40), "asked for 1 GPU of 1.0 TiB, this host has none"),
+    ],
+)
+def test_what_could_never_start_here_is_refused_at_the_door(request_: Request, said: str) -> None:
+    with pytest.raises(ImpossibleRequest, match=said):
         check_possible(request_, HOST)
 
 

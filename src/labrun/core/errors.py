@@ -266,7 +266,10 @@ class ImpossibleRequest(RequestError):
     code = "impossible_request"
 
     def __init__(self, resource: str, asked: str, there_is: str) -> None:
-        super().__init__(f"asked for {asked} {resource}, this host has {there_is}", hint="ask for less")
+        super().__init__(
+            f"asked for {asked} {resource}, this host has {there_is}",
+            hint="ask for less, or queue it where there is more: `lab --host ADDRESS queue …`",
+        )
 
 
 class KeyReused(RequestError):

@@ -125,8 +125,9 @@ def check_possible(request: Request, capacity: Capacity) -> None:
         raise ImpossibleRequest("of memory", show_size(request.memory_bytes), show_size(capacity.memory_bytes))
     fitting = fitting_gpus(request, capacity)
     if request.gpus_needed > len(fitting):
-        what = f"GPUs of {show_size(request.gpu_memory_bytes)}" if request.gpu_memory_bytes else "GPUs"
-        raise ImpossibleRequest(what, str(request.gpus_needed), str(len(fitting)))
+        what = "GPU" if request.gpus_needed == 1 else "GPUs"
+        what += f" of {show_size(request.gpu_memory_bytes)}" if request.gpu_memory_bytes else ""
+        raise ImpossibleRequest(what, str(request.gpus_needed), str(len(fitting) or "none"))
 
 
 def fitting_gpus(request: Request, capacity: Capacity) -> tuple[int, ...]:
