@@ -72,6 +72,25 @@ def test_what_chooses_an_environment_as_it_starts_is_named(here: Path, words: li
     assert uses(here, *words) == Uses(chooser=chooser)
 
 
+@pytest.mark.parametrize(
+    ("tool", "mark"), [("poetry", "pyproject.toml"), ("pdm", "pyproject.toml"), ("pipenv", "Pipfile")]
+)
+def test_an_environment_of_a_folder_is_the_active_one_or_lies_in_it(here: Path, tool: str, mark: str) -> None:
+    program(here / "bin" / tool)
+    (here / mark).touch()
+    words = (tool, "run", "python", "x.py")
+    alone = uses(here, *words)
+    assert alone == Uses(chooser=f"{tool} run")
+    assert f"`{tool} run lab …` takes yours along" in str(alone.notice)
+    own = program(here / ".venv/bin/python")
+    assert uses(here, *words) == Uses(own, environment=here / ".venv")
+    assert uses(here, *words, VIRTUAL_ENV=str(here / "env")) == Uses(here / "env/bin/python")
+    assert uses(here, tool, "-C", "sub", "run", "python", "x.py") == Uses(chooser=f"{tool} run")
+    (here / "sub").mkdir()
+    path = {"PATH": f"{here}/bin"}
+    assert python_of_program(words, path, here / "sub") == Uses(own, environment=here / ".venv"), "the folder is above"
+
+
 def test_a_script_that_uv_runs_chooses_too(here: Path) -> None:
     program(here / "fit", "#!/usr/bin/env -S uv run --script\n")
     assert uses(here, "./fit") == Uses(chooser="uv run")

@@ -454,6 +454,43 @@ def test_what_uv_run_chooses_is_not_claimed_to_be_known(shell: Shell) -> None:
     assert manifest(shell)["environment"]["environment_chosen_by"] == "uv run"
 
 
+POETRY = """\
+#!/bin/sh
+# As poetry does: the active environment, else the one in the folder, else an empty one for the folder's path.
+shift
+for prefix in "$VIRTUAL_ENV" "$PWD/.venv"; do
+    [ -x "$prefix/bin/python" ] && shift && exec "$prefix/bin/python" "$@"
+done
+echo "Creating virtualenv"; exit 7
+"""
+
+
+def test_what_poetry_run_looks_for_in_the_folder_it_finds_in_the_frozen_copy(shell: Shell) -> None:
+    tool = shell.project.parent / "tools/poetry"
+    tool.parent.mkdir()
+    tool.write_text(POETRY)
+    tool.chmod(0o755)
+    shell.write("pyproject.toml", "")
+    shell.write("x.py", "import sys; print(sys.prefix)\n")
+    path = {"PATH": f"{tool.parent}:{shell.variables['PATH']}", "VIRTUAL_ENV": ""}
+    words = ["--", "poetry", "run", "python", "x.py"]
+    told = shell.lab("run", *words, status=7, **path)
+    assert "`poetry run lab …` takes yours along" in told.stderr
+
+    install(site_of(make_environment(shell.project / ".venv")), "thing", "2.0")
+    told = shell.lab("run", *words, **path)
+    assert "`.venv` is linked into the frozen copy, for `poetry` looks for it there" in told.stderr
+    folder = Path(shell.experiment("latest")["folder"])
+    assert told.stdout.strip() == str(folder / "work/.venv")
+    assert (folder / "work/.venv").readlink() == shell.project / ".venv"
+    found = environment(shell)
+    assert (found["packages"], found["python"]["prefix"]) == (["thing==2.0"], str(shell.project / ".venv"))
+    assert "chosen_by" not in found
+
+    shell.lab("run", "--live", *words, **path)
+    assert not (shell.project / ".venv").is_symlink()
+
+
 def test_from_a_subfolder_another_folder_and_by_absolute_path_the_frozen_script_runs(shell: Shell) -> None:
     inner = shell.project / "src/deep"
     inner.mkdir(parents=True)

@@ -221,7 +221,7 @@ def test_a_configuration_that_makes_no_sense_is_refused(lab: LaboratoryUnderTest
         stream.truncate(16 * 2**20 + 1)
     os.mkfifo(project / "data/pipe")
     assert "an absolute path" in refusal(lab, project, configs=["c.yaml"])
-    assert "a file; data go into inputs" in refusal(lab, project, configs=[str(project / "data")])
+    assert "is not a file" in refusal(lab, project, configs=[str(project / "data")])
     assert "a file" in refusal(lab, project, configs=[str(project / "data/pipe")])
     assert "a file" in refusal(lab, project, configs=[str(project / "nowhere.yaml")])
     assert "too_big" in refusal(lab, project, configs=[str(big)])

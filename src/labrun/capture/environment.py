@@ -63,8 +63,8 @@ def capture_environment(
     if is_guess:
         asked = callers_python(variables, cwd)
     found, lines, notices = _python(asked, variables, cwd, readings)
-    if uses.chooser is not None:
-        notices = (f"`{uses.chooser}` chooses the environment as it starts: its Python and packages are not recorded",)
+    if uses.notice is not None:
+        notices = (uses.notice,)
     head = read_head(root) if root is not None else None
     locks = read_locks(root, cwd, Path(head.top) if head else None, Path(found.prefix) if found else None, readings)
     code = read_repository(root, files, tree, readings) if root is not None else None

@@ -2,7 +2,9 @@
 
 `.venv/bin/python x.py`, `torchrun x.py` and an executable script with a `#!` line name their interpreter.
 `uv run` and its like choose an environment as they start, in the frozen copy, where they may even make a
-new one: what is in it is not known at submit. Of `make` or a binary nobody knows whether it uses one.
+new one: what is in it is not known at submit. `poetry run` and its like have one for each folder, and would
+make an empty one for the copy: the `.venv` of the folder is linked into it. Of `make` or a binary nobody
+knows whether it uses one.
 """
 
 import os
@@ -37,6 +39,8 @@ RUNNERS = {
     "singularity": ("run", "exec"),
 }
 """Programs that choose the environment of what they start, and the words that make them do it; none: they always do."""
+_OF_A_FOLDER = {"poetry": "pyproject.toml", "pdm": "pyproject.toml", "pipenv": "Pipfile"}
+"""Those whose environment belongs to a folder and its path, and the file that marks such a folder."""
 _CONDAS = ("conda", "mamba", "micromamba")
 _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*t?")
 _HEAD_BYTES = 1024
@@ -48,6 +52,18 @@ class Uses(NamedTuple):
     python: Path | None = None
     chooser: str | None = None
     """`uv run`, when the program chooses an environment that is not known before it starts."""
+    environment: Path | None = None
+    """The `.venv` the program looks for in the folder it is started in, and must find in the frozen copy too."""
+
+    @property
+    def notice(self) -> str | None:
+        """What to tell of a chooser."""
+        if self.chooser is None:
+            return None
+        if self.chooser.split()[0] in _OF_A_FOLDER:
+            why = "has an environment for each folder, and makes an empty one for the frozen copy"
+            return f"`{self.chooser}` {why}; `{self.chooser} lab …` takes yours along, and `--live` runs in the folder"
+        return f"`{self.chooser}` chooses the environment as it starts: its Python and packages are not recorded"
 
 
 def python_of_program(argv: Sequence[str], variables: Mapping[str, str], cwd: Path) -> Uses:
@@ -83,7 +99,25 @@ def _named(program: Path, word: str, rest: Sequence[str], variables: Mapping[str
         return None
     if name in _CONDAS:
         return _conda(program, list(rest[rest.index("run") + 1 :]), variables, cwd)
+    if name in _OF_A_FOLDER and verb == rest[0]:
+        return _of_a_folder(f"{name} {verb}", _OF_A_FOLDER[name], variables, cwd)
     return Uses(chooser=f"{name} {verb}" if verb else name)
+
+
+def _of_a_folder(chooser: str, mark: str, variables: Mapping[str, str], cwd: Path) -> Uses:
+    """Find the environment of a folder: the active one goes first, wherever it lies.
+
+    Source:
+        Poetry documentation, "Managing environments" and `virtualenvs.in-project`; PDM documentation, "Working
+        with virtual environments"; Pipenv documentation, "Virtual environments" (`PIPENV_VENV_IN_PROJECT`).
+    """
+    active = variables.get("VIRTUAL_ENV")
+    if active and is_executable(cwd / active / "bin/python"):
+        return Uses(cwd / active / "bin/python")
+    folder = next((each for each in (cwd, *cwd.parents) if (each / mark).exists()), cwd)
+    if is_executable(folder / ".venv/bin/python"):
+        return Uses(folder / ".venv/bin/python", environment=folder / ".venv")
+    return Uses(chooser=chooser)
 
 
 def _conda(program: Path, options: list[str], variables: Mapping[str, str], cwd: Path) -> Uses:

@@ -73,7 +73,11 @@ def uses_of(spec: Spec, variables: Mapping[str, str]) -> Uses:
     """Say which Python the command uses, as far as that is known."""
     if spec.interpreter is not None:
         return Uses(Path(spec.interpreter))
-    return python_of_program(spec.target.argv, variables, callers_folder(spec))
+    uses = python_of_program(spec.target.argv, variables, callers_folder(spec))
+    source, beside = spec.source, uses.environment
+    if source.root is None or source.cwd_is_live or beside is None or beside.is_relative_to(source.root):
+        return uses
+    return Uses(chooser=f"{Path(spec.target.argv[0]).name} run")  # what lies above the root is not above the copy
 
 
 def callers_folder(spec: Spec) -> Path:
@@ -93,6 +97,8 @@ def _take_code(parts: Parts, request: Submit, spec: Spec, uses: Uses) -> tuple[S
     if not root.is_dir():
         raise NoSuchScript(str(root), "the source folder is not there", "submit from a folder that exists")
     links = _links(parts, request, source)
+    environment = _environment_link(links, source, uses)
+    links += environment
     places = [link.place for link in links]
     listing = list_code(root, source.only, places, limit_files=parts.policy.code_limit_files)
     frozen = parts.code.freeze(root, listing, parts.policy.code_limit_bytes)
@@ -122,6 +128,10 @@ def _take_code(parts: Parts, request: Submit, spec: Spec, uses: Uses) -> tuple[S
         not_frozen=tuple(live),
     )
     notices = [*listing.notices, *frozen.notices, *_left_out(listing), *imports.notices, *_live_notices(live)]
+    notices += [
+        f"`{link.place}` is linked into the frozen copy, for `{Path(spec.target.argv[0]).name}` looks for it there"
+        for link in environment
+    ]
     return structs.replace(spec, source=source), listing.files, notices
 
 
@@ -154,6 +164,15 @@ def _links(parts: Parts, request: Submit, source: Source) -> tuple[Link, ...]:
     return tuple(
         link for place, link in found.items() if not any(str(parent) in found for parent in Path(place).parents)
     )
+
+
+def _environment_link(links: tuple[Link, ...], source: Source, uses: Uses) -> tuple[Link, ...]:
+    """The environment a program looks for in its folder, unless it is there anyway."""
+    if uses.environment is None or source.cwd_is_live:
+        return ()
+    place = str(uses.environment.relative_to(str(source.root)))
+    is_there = any(Path(place).is_relative_to(link.place) for link in links)
+    return () if is_there else (Link(place, str(uses.environment)),)
 
 
 def hash_inputs(parts: Parts, given: Mapping[str, str]) -> tuple[Input, ...]:
