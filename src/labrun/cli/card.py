@@ -19,7 +19,8 @@ def card(told: Mapping[str, Any], *, is_brief: bool = False, width: int | None =
     Args:
         told: As the API gives it.
         is_brief: How it ended is said beside it and the log was just seen: only what is news.
-        width: Of the terminal: what is said is wrapped to it, what is quoted (log, code) never.
+        width: Of the terminal: what is said is wrapped to it; what is quoted (log, code) or copied (a
+            command to try) never.
     """
     failure = told["failure"]
     mode = failure["mode"].replace("_", " ")
@@ -36,7 +37,7 @@ def card(told: Mapping[str, Any], *, is_brief: bool = False, width: int | None =
         lines += ["last lines", *(f"  {visible(line)}" for line in told["last_lines"][-_LINES:])]
     lines += _changes(told["changes"], width)
     if told["hint"]:
-        lines += hang(f"try: {visible(told['hint'])}", width, len("try: "))
+        lines.append(f"try: {visible(told['hint'])}")
     return lines
 
 
