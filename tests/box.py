@@ -131,7 +131,7 @@ class Box:
         self.at = (address, port)
         (folder / "sshd_config").write_text(
             f"Port {port}\nListenAddress {address}\nHostKey {folder}/hostkey\nPidFile {folder}/sshd.pid\n"
-            f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+            f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\nPasswordAuthentication yes\n"
             "PermitRootLogin yes\nMaxStartups 100\nMaxSessions 100\n"
             f"SetEnv PATH={LAB.parent}:/usr/bin:/bin LAB_HOME={self.home}\n"
         )
@@ -150,6 +150,8 @@ class Box:
         settings = self.folder / "ssh_config"
         settings.write_text(
             f"Host box\n  HostName {address}\n  Port {port}\n  IdentityFile {self.folder}/id\n  IdentitiesOnly yes\n"
+            f"  UserKnownHostsFile {self.folder}/known\n  StrictHostKeyChecking accept-new\n  HostKeyAlias box\n"
+            f"Host box-password\n  HostName {address}\n  Port {port}\n  PubkeyAuthentication no\n"
             f"  UserKnownHostsFile {self.folder}/known\n  StrictHostKeyChecking accept-new\n  HostKeyAlias box\n"
         )
         programs = self.folder / "bin"

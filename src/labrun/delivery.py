@@ -4,8 +4,12 @@ A store of our own keeps what was frozen, so an unchanged project costs a stat p
 was cut goes on where it stopped. It can be removed at any time; the next submit makes it anew.
 """
 
+import fcntl
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +27,7 @@ from labrun.capture.machine import machine
 from labrun.capture.readings import Readings
 from labrun.capture.repository import DIFF_PLACE, read_head, read_repository
 from labrun.core.environment import Environment
+from labrun.core.errors import BadValue
 from labrun.store import transfer
 from labrun.store.code import CodeStore, Frozen
 from labrun.store.seen import SeenFiles
@@ -66,8 +71,15 @@ def pack(request: Mapping[str, Any], *, cwd: Path, variables: Mapping[str, str],
         RequestError: The folder is too big, or a configuration file is no file.
         WorldError: Something cannot be read or stored.
     """
-    source, readings = request["spec"]["source"], Readings()
     code = open_store(cache)
+    with _alone(cache):
+        return _pack(code, request, cwd, variables, limits)
+
+
+def _pack(
+    code: CodeStore, request: Mapping[str, Any], cwd: Path, variables: Mapping[str, str], limits: Limits
+) -> Packed:
+    source, readings = request["spec"]["source"], Readings()
     if "root" in source:
         root = Path(source["root"])
         listing = list_code(root, tuple(source.get("only", ())), (), limit_files=limits.file_count)
@@ -86,9 +98,29 @@ def pack(request: Mapping[str, Any], *, cwd: Path, variables: Mapping[str, str],
 
 
 def open_store(cache: Path) -> CodeStore:
-    """Our own store of code; made when it is not there."""
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Our own store of code; made when it is not there.
+
+    Raises:
+        BadValue: There is no place for it.
+    """
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (cache / "lock").touch(0o600)
+    except OSError as error:
+        expected = f"a folder that can be written to ({error.strerror}); $XDG_CACHE_HOME names another place"
+        raise BadValue("cache", str(cache), expected) from error
     return CodeStore(cache / "code.git", SeenFiles(cache / "seen", host.boot_id()))
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """One command at a time writes to our store: another one would take its unfinished pack for a leftover."""
+    lock = os.open(cache / "lock", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def check_place(destination: str) -> None:
@@ -105,13 +137,14 @@ def missing(code: CodeStore, objects: Sequence[str]) -> list[str]:
     return transfer.missing(code, objects)
 
 
-def take(code: CodeStore, body: bytes) -> None:
+def take(code: CodeStore, cache: Path, body: bytes) -> None:
     """Keep what the other machine gave.
 
     Raises:
         BadValue: It is not what its hashes say.
     """
-    transfer.take(code, io.BytesIO(body))
+    with _alone(cache):
+        transfer.take(code, io.BytesIO(body))
 
 
 def lay_out(code: CodeStore, label: str, tree: str, destination: str) -> dict[str, Any]:
@@ -176,15 +209,19 @@ class Objects:
         with self._code.objects.reading() as reader:
             return sum(reader.size(bytes.fromhex(name)) for name in names)
 
-    def pieces(self, names: Sequence[str]) -> Iterator[bytes]:
-        """Bodies of uploads that bring these, in order; each may be repeated."""
+    def pieces(self, names: Sequence[str]) -> Iterator[tuple[int, Callable[[], Iterator[bytes]]]]:
+        """Uploads that bring these, in order: how long each is, and what gives it as often as it is sent."""
         held, held_bytes = list[str](), 0
         for name in names:
             size = self.size_bytes([name])
             if held and held_bytes + size > PIECE_BYTES:
-                yield b"".join(transfer.send(self._code, held, self._trees))
+                yield self._upload(held)
                 held, held_bytes = [], 0
             held.append(name)
             held_bytes += size
         if held:
-            yield b"".join(transfer.send(self._code, held, self._trees))
+            yield self._upload(held)
+
+    def _upload(self, names: Sequence[str]) -> tuple[int, Callable[[], Iterator[bytes]]]:
+        size = transfer.sent_bytes(self._code, names, self._trees)
+        return size, partial(transfer.send, self._code, names, self._trees)

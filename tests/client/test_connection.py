@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from labrun.client.connection import BrokenOff, Connection, NoAnswer, NotListening
+from labrun.client.connection import Body, BrokenOff, Connection, NoAnswer, NotListening
 from tests.client.edge import edge, reply
 
 
@@ -18,6 +18,17 @@ def test_two_requests_share_one_connection(tmp_path: Path) -> None:
         assert running.connections == 1
     assert running.requests[1].startswith(b"POST /b HTTP/1.1\r\nHost: lab\r\n")
     assert running.requests[1].endswith(b"Content-Length: 2\r\n\r\n{}")
+
+
+def test_what_is_too_long_to_be_held_is_sent_piece_by_piece(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with edge(path, reply(b"one"), reply(b"two")) as running:
+        connection = Connection(path)
+        assert connection.exchange("POST", "/", body=Body(6, lambda: iter([b"abc", b"def"]))).body == b"one"
+        assert connection.exchange("POST", "/", body=b"x" * 3_000_000).body == b"two"
+        connection.close()
+    assert running.requests[0].endswith(b"Content-Length: 6\r\n\r\nabcdef")
+    assert running.requests[1].endswith(b"Content-Length: 3000000\r\n\r\n" + b"x" * 3_000_000)
 
 
 def test_a_chunked_answer_with_extensions_and_trailers_is_put_together(tmp_path: Path) -> None:
@@ -56,9 +67,20 @@ def test_header_names_are_lower_case_and_interim_answers_are_skipped(tmp_path: P
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nab",
         b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffff\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000,
     ],
-    ids=["nothing", "short body", "short chunk", "not HTTP", "no number", "endless head"],
+    ids=[
+        "nothing",
+        "short body",
+        "short chunk",
+        "not HTTP",
+        "no number",
+        "too long",
+        "too long a chunk",
+        "endless head",
+    ],
 )
 def test_an_answer_that_is_not_whole_is_broken_off(tmp_path: Path, answer: bytes | None) -> None:
     path = tmp_path / "s"

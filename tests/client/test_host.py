@@ -5,8 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from labrun.client.host import Address, kept_lines_folder, parse_address, remote_command, shell_command, ssh_command
-from labrun.core.errors import BadValue
+from labrun.client.host import (
+    Address,
+    Host,
+    kept_lines_folder,
+    parse_address,
+    remote_command,
+    shell_command,
+    ssh_command,
+)
+from labrun.core.errors import BadValue, HostUnreachable, HostWithoutLab
 
 
 @pytest.mark.parametrize(
@@ -95,3 +103,44 @@ def test_lines_are_kept_only_where_nobody_else_comes(tmp_path: Path) -> None:
         (tmp_path / "theirs").mkdir(mode=0o700)
         os.chown(tmp_path / "theirs", 65534, 65534)
         assert kept_lines_folder(tmp_path / "theirs") is None
+
+
+def a_box_that_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Host:
+    """An `ssh` first on PATH, so that what the far end says is up to us."""
+    (tmp_path / "ssh").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return Host(Address("box"), None, may_ask=False)
+
+
+@pytest.mark.parametrize(
+    "introduction",
+    [
+        *("{}", "[]", "5", "{", '{"error": 5}', '{"error": {}}', '{"error": {"code": 5}}', '{"version": "1"}'),
+        '{"version": "1", "user": "u", "home": "/h", "python": 5, "variables": {}, "process": {}, "pods": {}}',
+        '{"version": "1", "user": "u", "home": "/h", "python": null, "variables": [], "process": {}, "pods": {}}',
+    ],
+)
+def test_an_introduction_that_makes_no_sense_is_no_lab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, introduction: str
+) -> None:
+    host = a_box_that_says(tmp_path, monkeypatch, f"echo 'LABRUN {introduction}'; sleep 0.1")
+    with pytest.raises(HostWithoutLab, match="nonsense"):
+        host.open(1)
+
+
+def test_an_older_lab_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = a_box_that_says(tmp_path, monkeypatch, "echo 'lab: unknown command bridge' >&2; exit 2")
+    with pytest.raises(HostWithoutLab, match="too old"):
+        host.open(1)
+
+
+def test_a_box_that_complains_without_end_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tmp_path / "whole"
+    flood = f"head -c 1000000 /dev/zero >&2 && touch {whole}"
+    host = a_box_that_says(tmp_path, monkeypatch, f"echo 'a first word' >&2; {flood}; exit 255")
+    with pytest.raises(HostUnreachable, match="a first word"):
+        host.open(1)
+    assert not whole.exists()

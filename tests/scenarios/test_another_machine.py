@@ -309,6 +309,40 @@ def test_ctrl_c_reaches_the_script_and_not_the_line(laptop: Laptop) -> None:
     window.close()
 
 
+def test_leaving_at_the_password_question_leaves_a_terminal_that_shows_what_is_typed(laptop: Laptop) -> None:
+    window = Window([*LAB, "--host", "box-password", "list"], laptop.project, laptop.variables)
+    window.wait("password: ")
+    wait_until(lambda: not window.has_echo(), 10, "what is typed is hidden")
+    window.type("\x03")
+    assert window.wait_exit() == 130
+    assert window.has_echo()
+    window.close()
+
+
+def test_submits_at_the_same_time_do_not_spoil_each_other(laptop: Laptop, tmp_path: Path) -> None:
+    fresh = laptop.variables | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    started = []
+    for number in range(5):
+        project = tmp_path / f"p{number}"
+        project.mkdir()
+        (project / "lab.toml").touch()
+        (project / "t.py").write_text(f"print({number})\n")
+        (project / "data.bin").write_bytes(os.urandom(4 * 2**20))
+        command = [*LAB, "queue", "--quiet", "t.py"]
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(command, cwd=project, env=fresh, stdin=pipe, stdout=pipe, stderr=pipe))
+    for number, process in enumerate(started):
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err.decode()
+        laptop.lab("wait", out.decode().strip())
+        assert laptop.lab("logs", out.decode().strip()).stdout == f"{number}\n"
+
+
+def test_a_cache_that_cannot_be_written_to_is_said(laptop: Laptop) -> None:
+    done = laptop.lab("queue", "train.py", status=2, XDG_CACHE_HOME="/dev/null")
+    assert "$XDG_CACHE_HOME names another place" in done.stderr
+
+
 def test_a_terminal_there_is_a_terminal_here(laptop: Laptop) -> None:
     laptop.write("ask.py", "print('you said', input('what? '))\n")
     window = Window([*LAB, "run", "-i", "ask.py"], laptop.project, laptop.variables)

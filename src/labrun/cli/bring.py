@@ -20,10 +20,11 @@ def bring(client: RemoteClient, reference: str, destination: str) -> dict[str, A
     label, tree = detail["experiment"]["label"], detail["tree"]
     if tree is None:
         raise NothingFrozen(label)
-    code = delivery.open_store(settings.cache_folder())
+    cache = settings.cache_folder()
+    code = delivery.open_store(cache)
     missing = delivery.missing(code, client.tree(tree)) if delivery.missing(code, [tree]) else []
     while missing:
-        delivery.take(code, client.fetch(missing))
+        delivery.take(code, cache, client.fetch(missing))
         if len(still := delivery.missing(code, missing)) == len(missing):
             raise StoreDamaged(f"{client.where}: the code of {label}", f"{len(missing)} objects are not given")
         missing = still

@@ -55,7 +55,7 @@ def fetch(client: Client, label: str, file: dict[str, Any], target: Path) -> int
         BadValue: It cannot be written here.
     """
     hashed, offset = hashlib.sha256(), 0
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
+    temporary = target.with_name(f".pull-{secrets.token_hex(8)}")  # of any name's length
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as stream:

@@ -43,7 +43,7 @@ def pull(output: Output, reference: str, globs: tuple[str, ...], folder: str | N
     wanted = [file for file in listing["files"] if is_wanted(file["path"], globs)]
     if globs and not wanted:
         raise NotFound(f"{listing['label']} {' '.join(globs)}", lab)
-    top = Path(folder).expanduser() if folder else Path(os.path.basename(listing["folder"]))  # noqa: PTH119  there
+    top = Path(folder).expanduser() if folder else target_of(Path(), os.path.basename(listing["folder"]))  # noqa: PTH119  there
     done, same, kept = 0, 0, list[str]()
     size_bytes = 0
     for file in wanted:

@@ -50,5 +50,5 @@ def _upload(output: Output, client: RemoteClient, packed: delivery.Packed, tree:
     missing = client.missing(objects.names)
     if (size := objects.size_bytes(missing)) >= _TOLD_FROM_BYTES:
         output.say(f"lab: {show_size(size)} to {client.where}: {len(missing)} of {len(objects.names)} objects are new")
-    for body in objects.pieces(missing):
-        client.upload(body)
+    for size, pieces in objects.pieces(missing):
+        client.upload(size, pieces)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from labrun.client.connection import BrokenOff, Connection, NoAnswer, NotListening, Reply
+from labrun.client.connection import Body, BrokenOff, Connection, NoAnswer, NotListening, Reply
 
 RETRY_S = 10.0
 """How long a request outlasts a server that is away."""
@@ -270,7 +270,7 @@ class Client:
         self,
         method: str,
         target: str,
-        body: bytes | None = None,
+        body: bytes | Body | None = None,
         headers: Mapping[str, str] | None = None,
         *,
         timeout_s: float = _ANSWER_S,
@@ -320,7 +320,7 @@ class Client:
         self,
         method: str,
         target: str,
-        body: bytes | None,
+        body: bytes | Body | None,
         headers: Mapping[str, str] | None,
         *,
         timeout_s: float,

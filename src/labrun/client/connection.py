@@ -6,11 +6,15 @@ Source:
 
 import _socket
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 _SUN_PATH_BYTES = 107  # unix(7): 108 with the terminating zero
 _HEAD_LIMIT_BYTES = 64 * 1024
+_BODY_LIMIT_BYTES = 2**30
+"""No answer is as long as this; what claims to be would only fill the memory."""
+_SENT_AT_ONCE_BYTES = 1 << 20
 
 
 class NotListening(Exception):
@@ -23,6 +27,14 @@ class BrokenOff(Exception):
 
 class NoAnswer(Exception):
     """The server took the request and said nothing for the whole time limit."""
+
+
+class Body(NamedTuple):
+    """What a request carries, when it is too long to be held."""
+
+    size_bytes: int
+    pieces: Callable[[], Iterable[bytes]]
+    """Gives it from the start, as often as it must be sent."""
 
 
 class Reply:
@@ -83,7 +95,7 @@ class Connection:
         method: str,
         target: str,
         *,
-        body: bytes | None = None,
+        body: bytes | Body | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float = 30.0,
         kind: str = "application/json",
@@ -95,7 +107,7 @@ class Connection:
             target: Path and query, already percent-encoded.
             body: What `kind` says, or None.
             headers: Further header lines.
-            timeout_s: Longest silence between two pieces of the answer.
+            timeout_s: Longest standstill between two pieces of the request or of the answer.
             kind: Media type of the body.
 
         Raises:
@@ -105,11 +117,12 @@ class Connection:
         lines = [f"{method} {target} HTTP/1.1", "Host: lab"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         if body is not None:
-            lines += [f"Content-Type: {kind}", f"Content-Length: {len(body)}"]
-        request = "\r\n".join([*lines, "", ""]).encode("ascii") + (body or b"")
+            size = body.size_bytes if isinstance(body, Body) else len(body)
+            lines += [f"Content-Type: {kind}", f"Content-Length: {size}"]
+        head = "\r\n".join([*lines, "", ""]).encode("ascii")
         try:
             self._socket.settimeout(timeout_s)
-            self._socket.sendall(request)
+            self._send(head, body)
             return self._read_reply()
         except TimeoutError as error:
             self.close()
@@ -121,6 +134,19 @@ class Connection:
             self.close()
             raise
 
+    def _send(self, head: bytes, body: bytes | Body | None) -> None:
+        if isinstance(body, Body):
+            self._socket.sendall(head)
+            for piece in body.pieces():
+                self._socket.sendall(piece)
+            return
+        if body is None or len(body) <= _SENT_AT_ONCE_BYTES:
+            self._socket.sendall(head + (body or b""))
+            return
+        self._socket.sendall(head)
+        for at in range(0, len(body), _SENT_AT_ONCE_BYTES):  # the time limit is that of a piece: lines may be slow
+            self._socket.sendall(body[at : at + _SENT_AT_ONCE_BYTES])
+
     def _read_reply(self) -> Reply:
         status, headers, is_persistent = self._read_head()
         while 100 <= status < 200:
@@ -128,7 +154,7 @@ class Connection:
         if headers.get("transfer-encoding", "").lower() == "chunked":
             body = self._read_chunks()
         elif "content-length" in headers:
-            body = self._read_exactly(_number(headers["content-length"], 10))
+            body = self._read_exactly(_bounded(_number(headers["content-length"], 10)))
         elif status in (204, 304):
             body = b""
         else:
@@ -155,7 +181,9 @@ class Connection:
 
     def _read_chunks(self) -> bytes:
         pieces: list[bytes] = []
+        length = 0
         while size := _number(self._read_line().partition(b";")[0].decode("latin-1"), 16):
+            length = _bounded(length + size)
             pieces.append(self._read_exactly(size))
             self._read_line()
         while self._read_line():
@@ -181,8 +209,9 @@ class Connection:
 
     def _read_to_end(self) -> bytes:
         pieces = [self._buffer]
-        self._buffer = b""
+        self._buffer, length = b"", len(self._buffer)
         while piece := self._socket.recv(1 << 16):
+            length = _bounded(length + len(piece))
             pieces.append(piece)
         return b"".join(pieces)
 
@@ -191,6 +220,12 @@ class Connection:
         if not piece:
             raise BrokenOff("the server hung up")
         return piece
+
+
+def _bounded(size_bytes: int) -> int:
+    if size_bytes > _BODY_LIMIT_BYTES:
+        raise BrokenOff("the answer is too long")
+    return size_bytes
 
 
 def _number(text: str, base: int) -> int:

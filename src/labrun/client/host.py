@@ -10,6 +10,7 @@ Source:
 
 import _socket
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -35,6 +36,13 @@ _KEPT_S = 120
 """How long `ssh` keeps its line to a host after the last use."""
 _PATH_LIMIT_BYTES = 104 - len("/") - 40 - 17
 """Longest folder for the socket of a kept line: `%C` has 40 characters, and `ssh` adds 17 while it makes it."""
+_SAID_BYTES = 64 * 1024
+"""So much is kept of what `ssh` and the box complain of."""
+_TOLD: dict[str, Any] = {
+    **{"version": str, "user": str, "home": str, "python": str | None, "variables": dict, "process": dict},
+    "pods": dict,
+}
+"""What a box must say of itself."""
 _NAME = re.compile(r"[A-Za-z0-9_.:][A-Za-z0-9_.:%-]*")
 
 
@@ -130,7 +138,7 @@ def ssh_command(address: Address, kept: Path | None, timeout_s: int, *, may_ask:
 
 def shell_command(address: Address, folder: str) -> list[str]:
     """The command line of a shell in a folder there."""
-    return ["ssh", "-t", *_login(address), f'cd {shlex.quote(folder)} && exec "$SHELL" -l']
+    return ["ssh", "-t", "-oRemoteCommand=none", *_login(address), f'cd {shlex.quote(folder)} && exec "$SHELL" -l']
 
 
 def _login(address: Address) -> list[str]:
@@ -177,7 +185,7 @@ class Host:
 
         command = ssh_command(self.address, self._kept, timeout_s, may_ask=self._may_ask)
         ours, theirs = _socket.socketpair()
-        said = os.memfd_create("labrun-ssh")
+        said = _pad()
         process, end = None, theirs.fileno()
         try:
             with _deaf_to_the_keyboard():
@@ -190,7 +198,7 @@ class Host:
         except BaseException:
             ours.close()
             if process is not None:
-                process.kill()  # it may still ask for a password
+                _dismiss(process)
             raise
         finally:
             theirs.close()
@@ -219,13 +227,14 @@ class Host:
             told = json.loads(rest.partition(b"\n")[0][len(INTRODUCTION) :])
         except ValueError:
             told = None
-        if not isinstance(told, dict):
-            raise HostWithoutLab(self.address.shown, "its bridge talks nonsense", "install labrun there anew")
-        if "error" in told:
-            error = told["error"]
-            found = revive(error["code"], error["message"], error.get("hint"), error.get("details"))
+        error = told.get("error") if isinstance(told, dict) else None
+        if isinstance(error, dict) and isinstance(error.get("code"), str):
+            hint = str(error["hint"]) if error.get("hint") is not None else None
+            found = revive(error["code"], str(error.get("message")), hint, error.get("details"))
             found.message = f"on `{self.address.shown}`: {found.message}"
             raise found
+        if not isinstance(told, dict) or not all(isinstance(told.get(key), kind) for key, kind in _TOLD.items()):
+            raise HostWithoutLab(self.address.shown, "its bridge talks nonsense", "bring both to the same version")
         self.introduction = told
 
     def _refusal(self, process: Any, said: str, heard: bytes) -> Exception:
@@ -258,9 +267,27 @@ _SSH_FAILED = 255
 """Exit status of `ssh` for its own failures, ssh(1)."""
 
 
+def _dismiss(process: Any) -> None:
+    """End an `ssh` that may still ask for a password: asked to leave, it lets the terminal show what is typed again."""
+    import subprocess  # loaded already
+
+    process.terminate()
+    try:
+        process.wait(1)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _pad() -> int:
+    """A file in memory that cannot grow: a box that complains without end must not fill ours."""
+    found = os.memfd_create("labrun-ssh", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(found, _SAID_BYTES)
+    fcntl.fcntl(found, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
+    return found
+
+
 def _tail(said: int) -> str:
-    size = os.fstat(said).st_size
-    return os.pread(said, 4096, max(0, size - 4096)).decode("utf-8", "replace")
+    return os.pread(said, _SAID_BYTES, 0).rstrip(b"\0")[-4096:].decode("utf-8", "replace")
 
 
 @contextlib.contextmanager

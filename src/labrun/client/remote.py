@@ -6,11 +6,11 @@ carries a key); else the error says that nobody knows.
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from labrun.client.api import Client, Json
-from labrun.client.connection import BrokenOff, Connection, NoAnswer, Reply
+from labrun.client.connection import Body, BrokenOff, Connection, NoAnswer, Reply
 from labrun.client.host import Host
 from labrun.core.errors import HostUnreachable, LabError
 
@@ -81,7 +81,7 @@ class RemoteClient(Client):
         self,
         method: str,
         target: str,
-        body: bytes | None = None,
+        body: bytes | Body | None = None,
         headers: Mapping[str, str] | None = None,
         *,
         timeout_s: float = 60.0,
@@ -132,7 +132,9 @@ class RemoteClient(Client):
         for at in range(0, len(objects), _ASKED_AT_ONCE):
             asked = {"objects": list(objects[at : at + _ASKED_AT_ONCE])}
             found += self._post("/v1/objects/missing", asked, may_repeat=True)["objects"]
-        return found
+        # only what was asked for: a box must not be given what is here of other projects
+        wanted = frozenset(found)
+        return [name for name in objects if name in wanted]
 
     def tree(self, tree: str) -> list[str]:
         """Every object of a tree, each before the trees that name it."""
@@ -144,8 +146,9 @@ class RemoteClient(Client):
         asked = json.dumps({"objects": list(objects[:_ASKED_AT_ONCE])}).encode()
         return self._call("POST", "/v1/objects/fetch", asked, timeout_s=_UPLOAD_S).body
 
-    def upload(self, body: bytes) -> int:
+    def upload(self, size_bytes: int, pieces: Callable[[], Iterable[bytes]]) -> int:
         """Send objects; durable there when this returns. May be repeated."""
+        body = Body(size_bytes, pieces)
         reply = self._call("POST", "/v1/objects", body, timeout_s=_UPLOAD_S, kind="application/octet-stream")
         return int(json.loads(reply.body)["count"])
 

@@ -72,8 +72,19 @@ def send(code: CodeStore, names: Sequence[str], trees: frozenset[str]) -> Iterat
     with code.objects.reading() as reader:
         for name in names:
             raw = bytes.fromhex(name)
-            yield b"%d %s %d\n" % (TREE if name in trees else BLOB, name.encode(), reader.size(raw))
+            yield _line(name, trees, reader.size(raw))
             yield from reader.chunks(raw)
+
+
+def sent_bytes(code: CodeStore, names: Sequence[str], trees: frozenset[str]) -> int:
+    """How long that is in all."""
+    with code.objects.reading() as reader:
+        sizes = {name: reader.size(bytes.fromhex(name)) for name in names}
+    return sum(len(_line(name, trees, sizes[name])) + sizes[name] for name in names)
+
+
+def _line(name: str, trees: frozenset[str], size_bytes: int) -> bytes:
+    return b"%d %s %d\n" % (TREE if name in trees else BLOB, name.encode(), size_bytes)
 
 
 def give(code: CodeStore, names: Sequence[str], limit_bytes: int) -> Iterator[bytes]:
