@@ -50,20 +50,33 @@ def test_what_is_no_box_is_refused_with_where_it_stood(text: str) -> None:
         parse_address(text, {}, "$LAB_HOST")
 
 
-def test_a_user_that_would_be_an_option_is_refused() -> None:
+@pytest.mark.parametrize("user", ["-oProxyCommand=x", "ada bob", "ada\n", "ada:secret", "", "@box"])
+def test_a_user_that_would_be_an_option_or_is_none_is_refused(user: str) -> None:
     with pytest.raises(BadValue, match="login name"):
-        parse_address("box", {"user": "-oProxyCommand=x"}, "config")
+        parse_address("box", {"user": user}, "config")
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("user", ["ada.b", "ada@physics.org", "PHYSICS\\ada", "svc$"])
+def test_a_login_of_a_directory_service_is_taken(user: str) -> None:
+    assert parse_address(f"{user}@box", {}, "x") == parse_address("box", {"user": user}, "x") == Address("box", user)
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
 def test_any_shell_there_understands_what_it_is_asked(tmp_path: Path, shell: str) -> None:
     tool = tmp_path / "a 'quoted' folder/lab"
     tool.parent.mkdir()
     tool.write_text('#!/bin/sh\necho "$@" in "$LAB_HOME"\n')
     tool.chmod(0o755)
     command = remote_command(Address("box", lab=str(tool), home="~/my lab"))
-    done = subprocess.run([shell, "-c", command], env={"HOME": "/h", "PATH": "/bin"}, capture_output=True, check=True)
+    done = subprocess.run(
+        [shell, "-c", command], env={"HOME": "/h", "PATH": "/bin:/usr/bin"}, capture_output=True, check=True
+    )
     assert done.stdout == b"bridge in /h/my lab\n"
+    command = remote_command(Address("box", lab=str(tool)), ["init", "--state", "a b; $(reboot) 'c' \\"])
+    done = subprocess.run(
+        [shell, "-c", command], env={"HOME": "/h", "PATH": "/bin:/usr/bin"}, capture_output=True, check=True
+    )
+    assert done.stdout == b"init --state a b; $(reboot) 'c' \\ in \n"
 
 
 def test_a_lab_in_the_users_own_folder_is_found(tmp_path: Path) -> None:

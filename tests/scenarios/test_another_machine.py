@@ -188,6 +188,23 @@ def test_variables_and_data_are_those_of_the_box(laptop: Laptop, tmp_path: Path)
     assert (folder / "submitted/config/c.toml").read_text() == "a = 1\n"
 
 
+def test_commands_about_the_home_run_on_the_machine_of_the_home(laptop: Laptop) -> None:
+    before = json.loads(laptop.on_the_box("server", "status", "--json"))
+    assert json.loads(laptop.lab("server", "status", "--json").stdout)["pid"] == before["pid"]
+    assert f"was {before['pid']}" in laptop.lab("server", "restart").stderr
+    after = json.loads(laptop.on_the_box("server", "status", "--json"))
+    assert after["pid"] != before["pid"]
+    assert laptop.lab("server", "stop", "--quiet").stdout == ""
+    assert "no server runs for" in laptop.lab("server", "status", status=1).stderr, "the status is the one from there"
+    assert laptop.lab("init").stdout == f"home: {laptop.box.home}\n"
+    laptop.lab("serve", "--detach")
+    assert json.loads(laptop.on_the_box("server", "status", "--json"))["pid"] != after["pid"]
+    away = laptop.lab("server", "status", status=3, LAB_HOST="ssh://127.0.0.1:1").stderr
+    assert "cannot be reached" in away
+    gone = laptop.lab("server", "status", status=3, LAB_HOST="ssh://box?lab=/nowhere/lab").stderr
+    assert "`/nowhere/lab` is not found there" in gone
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

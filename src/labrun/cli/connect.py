@@ -56,17 +56,28 @@ def chosen_word(context: click.Context | None = None) -> str | None:
     return context.find_root().params.get("host") if context is not None else None
 
 
-def only_here(what: str) -> None:
-    """Refuse what has a meaning only on the machine of the home.
+def done_there(output: Output, *words: str) -> int | None:
+    """Let a command about the home itself run on the machine of the home; its exit status, None: it is this one.
+
+    Args:
+        output: Its face is asked for there too.
+        words: The command and its own options.
 
     Raises:
-        RequestError: Another machine was chosen.
+        LabError: That machine cannot be reached, or has no lab.
     """
-    if (chosen := chosen_host()) is not None:
-        from labrun.core.errors import RequestError  # start-up time: only when it is refused
+    if (chosen := chosen_host()) is None:
+        return None
+    from labrun.client.host import kept_lines_folder, run_there  # start-up time: only with another machine in front
 
-        hint = f"`ssh {chosen.shown}` and type it there, or `lab --host local {what}` for this machine"
-        raise RequestError(f"`lab {what}` works on the machine of the home, and {chosen.shown} is another", hint=hint)
+    face = [] if output.is_human else [f"--{output.face}"]
+    return run_there(
+        chosen,
+        kept_lines_folder(settings.runtime_folder()),
+        ["--host", "local", *words, *face],
+        may_ask=is_somebody_there(),
+        has_terminal=output.is_terminal and is_somebody_there(),
+    )
 
 
 def _remote(output: Output, lab: str, address: "Address") -> "RemoteClient":

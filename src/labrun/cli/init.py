@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from labrun import settings
-from labrun.cli.connect import only_here
+from labrun.cli.connect import done_there
 from labrun.cli.options import face_options
 from labrun.cli.output import Output
 from labrun.cli.serve import init_home
@@ -27,7 +27,8 @@ def init(output: Output, state: Path | None) -> int:
     Example:
       LAB_HOME=/nfs/group/lab lab init --state /var/tmp/lab-state
     """
-    only_here("init")
+    if (there := done_there(output, "init", *(["--state", str(state)] if state is not None else []))) is not None:
+        return there
     root = init_home(settings.home_path(), state.absolute() if state is not None else None)
     if output.face == "json":
         output.json({"home": str(root), "state": str(state.absolute()) if state is not None else None})

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from labrun import settings
-from labrun.cli.connect import only_here, start
+from labrun.cli.connect import done_there, start
 from labrun.cli.options import face_options
 from labrun.cli.output import Output
 from labrun.client.address import socket_of
@@ -38,7 +38,9 @@ def serve(output: Output, detach: bool, new_queue: bool, report_fd: int | None) 
     home = settings.home_path()
     if report_fd is not None:
         return _serve_detached(home, report_fd)
-    only_here("serve")
+    flags = (*(["--detach"] if detach else []), *(["--new-queue"] if new_queue else []))
+    if (there := done_there(output, "serve", *flags)) is not None:
+        return there
     if detach and not new_queue:
         start(home, output)
         output.say(f"lab: serving {home}")

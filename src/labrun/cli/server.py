@@ -10,7 +10,7 @@ import click
 from labrun import settings
 from labrun.cli import exit as statuses
 from labrun.cli import show
-from labrun.cli.connect import connect, only_here, start
+from labrun.cli.connect import connect, done_there, start
 from labrun.cli.options import face_options
 from labrun.cli.output import Output, fields
 from labrun.cli.table import visible
@@ -34,7 +34,8 @@ def status(output: Output) -> int:
     Example:
       lab server status
     """
-    only_here("server status")
+    if (there := done_there(output, "server", "status")) is not None:
+        return there
     try:
         seen = connect(output, may_start=False).server()
     except ServerUnreachable:
@@ -60,7 +61,8 @@ def stop(output: Output) -> int:
     Example:
       lab server stop
     """
-    only_here("server stop")
+    if (there := done_there(output, "server", "stop")) is not None:
+        return there
     seen = stop_and_wait(output)
     if output.face == "json":
         output.json({"stopped": seen is not None})
@@ -81,7 +83,8 @@ def restart(output: Output) -> int:
     Example:
       lab server restart
     """
-    only_here("server restart")
+    if (there := done_there(output, "server", "restart")) is not None:
+        return there
     before = stop_and_wait(output)
     start(settings.home_path(), output)
     seen = connect(output, may_start=False).server()

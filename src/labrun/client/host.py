@@ -17,7 +17,7 @@ import re
 import shlex
 import signal
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -30,6 +30,8 @@ _NOISE_LIMIT_BYTES = 8 * 2**20
 """Most that is read before the introduction is whole: the variables of a login are in it."""
 _ANSWER_S = 60.0
 """Longest silence until a box introduces itself; somebody may have to type a password."""
+FIRST_S = 15
+"""How long `ssh` may take to reach a machine for the first time."""
 _ALIVE_S, _ALIVE_TRIES = 4, 3
 """A line that is dead is noticed after their product."""
 _KEPT_S = 120
@@ -43,6 +45,12 @@ _TOLD: dict[str, Any] = {
     "pods": dict,
 }
 """What a box must say of itself."""
+_SSH_FAILED = 255
+"""Exit status of `ssh` for its own failures, ssh(1)."""
+_NOT_FOUND = (126, 127)
+"""Those of a shell for a program that cannot be started."""
+_LOGIN = re.compile(r"[A-Za-z0-9_.%+~$][A-Za-z0-9_.%@\\+~$-]*")
+"""Of a directory service too: `ada@physics.org`, `PHYSICS\\ada`; never an option."""
 _NAME = re.compile(r"[A-Za-z0-9_.:][A-Za-z0-9_.:%-]*")
 
 
@@ -91,7 +99,7 @@ def parse_address(text: str, given: Mapping[str, Any], place: str) -> Address:
     is_plain = text.isprintable() and parts.scheme == "ssh" and parts.path in ("", "/") and not parts.fragment
     if not is_plain or not _NAME.fullmatch(name) or found.keys() - {"lab", "home"}:
         raise BadValue(place, text, expected)
-    if user is not None and (":" in user or not _NAME.fullmatch(user)):
+    if user is not None and not _LOGIN.fullmatch(user):
         raise BadValue(place, user, "a login name")
     return Address(
         name,
@@ -103,12 +111,13 @@ def parse_address(text: str, given: Mapping[str, Any], place: str) -> Address:
     )
 
 
-def remote_command(address: Address) -> str:
-    """What `ssh` asks the box's login shell to do; any shell understands it."""
+def remote_command(address: Address, words: Sequence[str] = ("bridge",)) -> str:
+    """What `ssh` asks the box's login shell to do, a `lab` command; any shell understands it."""
     set_home = f"LAB_HOME={_path_there(address.home)} " if address.home else ""
     lab = _path_there(address.lab) if address.lab else "lab"
-    script = 'PATH="$PATH:$HOME/.local/bin"; export PATH; ' + f"{set_home}exec {lab} bridge"
-    return f"sh -c {shlex.quote(script)}"
+    script = 'PATH="$PATH:$HOME/.local/bin"; export PATH; ' + f"{set_home}exec {lab} {shlex.join(words)}"
+    # fish takes a backslash inside single quotes for more than itself
+    return "sh -c " + shlex.quote(script).replace("\\", "'\"\\\\\"'")
 
 
 def _path_there(path: str) -> str:
@@ -116,7 +125,15 @@ def _path_there(path: str) -> str:
     return f'"$HOME"/{shlex.quote(path[2:])}' if path.startswith("~/") else shlex.quote(path)
 
 
-def ssh_command(address: Address, kept: Path | None, timeout_s: int, *, may_ask: bool) -> list[str]:
+def ssh_command(
+    address: Address,
+    kept: Path | None,
+    timeout_s: int,
+    *,
+    may_ask: bool,
+    words: Sequence[str] = ("bridge",),
+    has_terminal: bool = False,
+) -> list[str]:
     """The command line of one connection.
 
     Args:
@@ -124,6 +141,8 @@ def ssh_command(address: Address, kept: Path | None, timeout_s: int, *, may_ask:
         kept: Private folder for the sockets of kept lines; None: each connection has a line of its own.
         timeout_s: How long `ssh` tries to reach the machine.
         may_ask: Somebody is there to type a password or to look at a host's key.
+        words: The `lab` command there.
+        has_terminal: It gets a terminal there.
     """
     options = [f"ServerAliveInterval={_ALIVE_S}", f"ServerAliveCountMax={_ALIVE_TRIES}", f"ConnectTimeout={timeout_s}"]
     if kept is not None and len(os.fsencode(kept)) <= _PATH_LIMIT_BYTES:
@@ -132,8 +151,29 @@ def ssh_command(address: Address, kept: Path | None, timeout_s: int, *, may_ask:
         options.append("BatchMode=yes")
     # what somebody's settings say for his own logins there would be in the way of ours
     options += ["RemoteCommand=none", "ClearAllForwardings=yes"]
-    words = ["ssh", "-T", *(f"-o{option}" for option in options)]
-    return [*words, *_login(address), remote_command(address)]
+    ssh = ["ssh", "-t" if has_terminal else "-T", *(f"-o{option}" for option in options)]
+    return [*ssh, *_login(address), remote_command(address, words)]
+
+
+def run_there(address: Address, kept: Path | None, words: Sequence[str], *, may_ask: bool, has_terminal: bool) -> int:
+    """Run a `lab` command on a box, with our standard streams; its exit status.
+
+    Raises:
+        HostUnreachable: `ssh` did not get in; why, it has said itself.
+        HostWithoutLab: There is no such `lab`.
+    """
+    import subprocess  # start-up time: only with another machine in front
+
+    command = ssh_command(address, kept, FIRST_S, may_ask=may_ask, words=words, has_terminal=has_terminal)
+    try:
+        status = subprocess.run(command, check=False).returncode
+    except FileNotFoundError:
+        raise _no_ssh(address) from None
+    if status == _SSH_FAILED:
+        raise HostUnreachable(address.shown, "`ssh` did not get in, or the line was cut")
+    if status in _NOT_FOUND:
+        raise HostWithoutLab(address.shown, f"`{address.lab or 'lab'}` is not found there", _install(address))
+    return status
 
 
 def shell_command(address: Address, folder: str) -> list[str]:
@@ -194,7 +234,7 @@ class Host:
             self._meet(ours, process, said)
         except FileNotFoundError:
             ours.close()
-            raise HostUnreachable(self.address.shown, "there is no `ssh` here", "install the OpenSSH client") from None
+            raise _no_ssh(self.address) from None
         except BaseException:
             ours.close()
             if process is not None:
@@ -254,17 +294,20 @@ class Host:
                 return HostUnreachable(shown, "its host key is not the one it had", hint)
             return HostUnreachable(shown, last)
         lab = self.address.lab or "lab"
-        if status in (126, 127):
-            hint = f"install labrun there, or say where it is: `--host 'ssh://{shown}?lab=/path/to/lab'`"
-            return HostWithoutLab(shown, f"`{lab}` is not found there ({last})", hint)
+        if status in _NOT_FOUND:
+            return HostWithoutLab(shown, f"`{lab}` is not found there ({last})", _install(self.address))
         if "unknown command" in said:
             return HostWithoutLab(shown, "the labrun there is too old for this", "bring it to the same version")
         told = heard[-200:].decode("utf-8", "replace").strip().rpartition("\n")[2]
         return HostWithoutLab(shown, last if lines else told or last, f"try `ssh {shown} {lab} --version` by hand")
 
 
-_SSH_FAILED = 255
-"""Exit status of `ssh` for its own failures, ssh(1)."""
+def _no_ssh(address: Address) -> HostUnreachable:
+    return HostUnreachable(address.shown, "there is no `ssh` here", "install the OpenSSH client")
+
+
+def _install(address: Address) -> str:
+    return f"install labrun there, or say where it is: `--host 'ssh://{address.shown}?lab=/path/to/lab'`"
 
 
 def _dismiss(process: Any) -> None:

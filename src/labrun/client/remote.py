@@ -11,13 +11,13 @@ from pathlib import Path
 
 from labrun.client.api import Client, Json
 from labrun.client.connection import Body, BrokenOff, Connection, NoAnswer, Reply
-from labrun.client.host import Host
+from labrun.client.host import FIRST_S, Host
 from labrun.core.errors import HostUnreachable, LabError
 
 PATIENCE_S = 600.0
 """How long a line that was there before is tried again."""
-_FIRST_S, _AGAIN_S = 15, 5
-"""How long `ssh` may take to reach the machine, for the first time and after it was there."""
+_AGAIN_S = 5
+"""How long `ssh` may take to reach the machine after it was there."""
 _PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _TOLD_AFTER_S = 1.0
 _UPLOAD_S = 600.0
@@ -36,7 +36,7 @@ class RemoteClient(Client):
         *,
         say: Callable[[str], None],
         patience_s: float = PATIENCE_S,
-        first_s: int = _FIRST_S,
+        first_s: int = FIRST_S,
     ) -> None:
         """Remember the address; nothing is opened yet.
 
