@@ -7,6 +7,7 @@ was cut goes on where it stopped. It can be removed at any time; the next submit
 import fcntl
 import io
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -27,7 +28,7 @@ from labrun.capture.machine import machine
 from labrun.capture.readings import Readings
 from labrun.capture.repository import DIFF_PLACE, read_head, read_repository
 from labrun.core.environment import Environment
-from labrun.core.errors import BadValue
+from labrun.core.errors import BadValue, StoreDamaged
 from labrun.store import transfer
 from labrun.store.code import CodeStore, Frozen
 from labrun.store.seen import SeenFiles
@@ -110,6 +111,17 @@ def open_store(cache: Path) -> CodeStore:
         expected = f"a folder that can be written to ({error.strerror}); $XDG_CACHE_HOME names another place"
         raise BadValue("cache", str(cache), expected) from error
     return CodeStore(cache / "code.git", SeenFiles(cache / "seen", host.boot_id()))
+
+
+@contextmanager
+def in_cache(cache: Path) -> Iterator[None]:
+    """Whatever is damaged here can be made anew: say so."""
+    try:
+        yield
+    except StoreDamaged as error:
+        if str(cache) in error.message:
+            error.hint = f"it is a cache: `rm -r {shlex.quote(str(cache))}`, and the next command makes it anew"
+        raise
 
 
 @contextmanager

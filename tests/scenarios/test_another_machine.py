@@ -355,6 +355,21 @@ def test_submits_at_the_same_time_do_not_spoil_each_other(laptop: Laptop, tmp_pa
         assert laptop.lab("logs", out.decode().strip()).stdout == f"{number}\n"
 
 
+def test_a_cache_that_is_damaged_can_be_removed(laptop: Laptop, tmp_path: Path) -> None:
+    fresh = {"XDG_CACHE_HOME": str(tmp_path)}
+    label = laptop.lab("queue", "--quiet", "train.py", **fresh).stdout.strip()
+    packs = sorted((tmp_path / "labrun/code.git/objects/pack").glob("*.pack"))
+    for pack in packs:
+        pack.chmod(0o644)
+        pack.write_bytes(pack.read_bytes()[:40])
+    told = laptop.lab("restore", label, str(tmp_path / "again"), status=3, **fresh).stderr
+    remedy = next(line.split("`")[1] for line in told.splitlines() if "it is a cache" in line)
+    assert packs
+    subprocess.run(["sh", "-c", remedy], check=True)
+    laptop.lab("restore", label, str(tmp_path / "again"), **fresh)
+    assert (tmp_path / "again/train.py").read_text() == TRAIN
+
+
 def test_a_cache_that_cannot_be_written_to_is_said(laptop: Laptop) -> None:
     done = laptop.lab("queue", "train.py", status=2, XDG_CACHE_HOME="/dev/null")
     assert "$XDG_CACHE_HOME names another place" in done.stderr

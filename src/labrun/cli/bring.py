@@ -21,14 +21,15 @@ def bring(client: RemoteClient, reference: str, destination: str) -> dict[str, A
     if tree is None:
         raise NothingFrozen(label)
     cache = settings.cache_folder()
-    code = delivery.open_store(cache)
-    missing = delivery.missing(code, client.tree(tree)) if delivery.missing(code, [tree]) else []
-    while missing:
-        delivery.take(code, cache, client.fetch(missing))
-        if len(still := delivery.missing(code, missing)) == len(missing):
-            raise StoreDamaged(f"{client.where}: the code of {label}", f"{len(missing)} objects are not given")
-        missing = still
-    restored = delivery.lay_out(code, label, tree, destination)
+    with delivery.in_cache(cache):
+        code = delivery.open_store(cache)
+        missing = delivery.missing(code, client.tree(tree)) if delivery.missing(code, [tree]) else []
+        while missing:
+            delivery.take(code, cache, client.fetch(missing))
+            if len(still := delivery.missing(code, missing)) == len(missing):
+                raise StoreDamaged(f"{client.where}: the code of {label}", f"{len(missing)} objects are not given")
+            missing = still
+        restored = delivery.lay_out(code, label, tree, destination)
     links = [each["path"] for each in detail["not_frozen"] if each["kind"] == "link"]
     if links:
         restored["notices"] = [f"live when it was submitted, so not restored: {', '.join(links)}"]

@@ -31,10 +31,12 @@ def deliver(output: Output, client: RemoteClient, request: dict[str, Any], cwd: 
     chosen = settings.load(settings.home_path())
     limits = delivery.Limits(chosen.code_limit_bytes, chosen.code_limit_files)
     variables = surroundings.caller_variables()
-    packed = delivery.pack(request, cwd=cwd, variables=variables, cache=settings.cache_folder(), limits=limits)
-    output.say(*(f"lab: {visible(notice)}" for notice in packed.notices))
-    for tree in packed.trees:
-        _upload(output, client, packed, tree)
+    cache = settings.cache_folder()
+    with delivery.in_cache(cache):
+        packed = delivery.pack(request, cwd=cwd, variables=variables, cache=cache, limits=limits)
+        output.say(*(f"lab: {visible(notice)}" for notice in packed.notices))
+        for tree in packed.trees:
+            _upload(output, client, packed, tree)
     source = {field: value for field, value in request["spec"]["source"].items() if field != "only"}
     source.setdefault("root", str(cwd))
     spec = {**request["spec"], "source": source}
