@@ -124,7 +124,7 @@ def test_a_body_that_does_not_fit_is_refused_and_leaves_nothing(door: Laboratory
     answered, problem = ask(door, "POST", EXPERIMENTS, body)
     assert (answered, problem["code"]) == (status, code), problem
     assert problem["message"]
-    assert problem["hint"]
+    assert problem["hint"] or " is not " in problem["message"], "what to do, or what it should have been"
     assert what_there_is(door) == before
 
 

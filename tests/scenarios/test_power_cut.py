@@ -20,9 +20,8 @@ from tests.helpers import wait_until
 from tests.scenarios.laboratory import LEDGER_SCRIPT, LaboratoryUnderTest, Refused, broken_build
 from tests.scenarios.loop_disk import LoopDisk, needs_loop_disk
 
-pytestmark = [needs_loop_disk, pytest.mark.timeout(180)]
-
 CUTS = int(os.environ.get("LABRUN_TEST_CUTS", "1"))
+pytestmark = [needs_loop_disk, pytest.mark.timeout(120 + 15 * CUTS)]
 
 
 @pytest.fixture
