@@ -122,6 +122,18 @@ def test_epochs_of_keras_are_counted_into_the_whole() -> None:
     assert found.text.startswith("Epoch 2/4 50/100 ")
 
 
+@pytest.mark.parametrize("label", ["", "fit: ", "epoch {} "])
+def test_of_a_bar_that_is_printed_line_by_line_the_last_line_counts(label: str) -> None:
+    lines = [f"{label.format(i)}{i * 10}%|###   | {i}/10 [00:01<00:{10 - i:02}]\n" for i in range(10)]
+    found = progress_in("".join(["reading\n", *lines]).encode())
+    assert found is not None
+    assert (found.percent, found.left_s) == (90.0, 1.0)
+    other = progress_in("".join([*lines, "val: 20%|##    | 2/10\n"]).encode())
+    assert other is not None
+    assert other.percent == 90.0, "another bar, which does not take the place of the first unfinished one"
+    assert progress_in("".join([*lines, f"{label.format(10)}100%|######| 10/10\n", "done\n"]).encode()) is None
+
+
 def test_finished_bars_count_only_while_nothing_follows() -> None:
     done = b"100%|##########| 9/9 [00:01<00:00, 9.0it/s]\n"
     assert progress_in(done).percent == 100.0  # type: ignore[union-attr]  # it is there

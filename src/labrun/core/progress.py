@@ -25,6 +25,8 @@ _FULL_OR_EMPTY = re.compile(r"[-|\[\] ]*")
 _PERCENT = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d{1,6})?) ?%")
 _PERCENT_BEFORE = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d{1,6})?) ?%[ |]{0,3}\Z")
 _FRACTION = re.compile(r"(?<![\d./:])(\d{1,12}(?:\.\d{1,6})?) ?/ ?(\d{1,12}(?:\.\d{1,6})?)(?![\d./:])")
+_AFTER_LABEL = re.compile(r"[\d|\[\u2500-\u28ff]")
+"""The first number, or the bar: what stands before is its label."""
 _EPOCH = re.compile(r"Epoch (\d{1,9})/(\d{1,9})")
 _CLOCK = r"(?:\d{1,6} days?, ?)?\d{1,6}:\d{2}(?::\d{2})?"
 _TIME = rf"(?:{_CLOCK}|(?:\d{{1,9}}(?:\.\d{{1,6}})? ?(?:ms|us|[dhms])(?![A-Za-z]) ?)+)"
@@ -147,17 +149,23 @@ def find_progress(rows: Sequence[Row]) -> Progress | None:
     """Find what the last progress bar says.
 
     Of bars that stand together the first unfinished one counts: the outer loop of nested ones, the
-    running one of several. Bars that are all finished count only while nothing is printed below them.
+    running one of several. A bar that is printed on a new line each time is one bar, and its last line
+    counts. Bars that are all finished count only while nothing is printed below them.
 
     Args:
         rows: The end of a log as a view shows it.
     """
     shown = [row for row in rows if row.text.strip()][-_LOOKED_AT:]
     bars: list[tuple[int, Progress]] = []
+    printed = set[str | None]()
     for number in reversed(range(len(shown))):
-        found = read_bar(shown[number].text, is_rewritten=shown[number].is_rewritten)
+        row = shown[number]
+        found = read_bar(row.text, is_rewritten=row.is_rewritten)
         if found is not None:
-            bars.append((number, found))
+            label = None if row.is_rewritten else _AFTER_LABEL.split(row.text, 1)[0]
+            if label is None or label not in printed:
+                bars.append((number, found))
+                printed.add(label)
         elif bars:
             break
     if not bars:
