@@ -23,6 +23,7 @@ from labrun.capture.environment import ENVIRONMENT_PLACE
 from labrun.capture.import_paths import map_imports
 from labrun.capture.interpreter import callers_python
 from labrun.capture.listing import list_code
+from labrun.capture.live import is_labrun
 from labrun.capture.locks import read_locks
 from labrun.capture.machine import machine
 from labrun.capture.readings import Readings
@@ -198,7 +199,8 @@ def _imports(
         variables=variables,
         readings=readings,
     )
-    stay = [one.path for one in found.not_frozen if one.kind in ("editable", "import_path")]
+    live = [one for one in found.not_frozen if one.kind in ("editable", "import_path")]
+    stay = [one.path for one in live if not is_labrun(one)]
     notices = [f"imported from here and not uploaded: {_some(stay)}"] if stay else []
     return tuple(entry for entry in found.import_path or () if entry.startswith("./")), notices
 

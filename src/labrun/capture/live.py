@@ -10,6 +10,9 @@ from labrun.capture.listing import shown
 from labrun.capture.repository import read_head
 from labrun.core.spec import NotFrozen, NotFrozenKind
 
+_OUR_CLONE = str(Path(__file__).resolve().parents[3])
+"""The folder an editable labrun was installed from; elsewhere some folder that nothing is installed from."""
+
 
 def describe_live(kind: NotFrozenKind, path: Path, *, with_repository: bool = False) -> NotFrozen:
     """Describe a path as it is now: size of a file, modification time, and on request where its repository stands.
@@ -43,3 +46,8 @@ def _repository(path: Path) -> tuple[str | None, bool | None]:
         return head.commit, git.is_dirty() if git is not None else None
     except GitSilent:
         return head.commit, None
+
+
+def is_labrun(live: NotFrozen) -> bool:
+    """Whether it is labrun itself, installed from a clone: recorded like the rest; to say it each time is noise."""
+    return (live.kind, live.path) == ("editable", _OUR_CLONE)

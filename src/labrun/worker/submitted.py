@@ -17,7 +17,7 @@ from labrun.capture.credentials import revealing_arguments
 from labrun.capture.environment import ENVIRONMENT_PLACE, PACKAGES_PLACE, Captured, capture_environment
 from labrun.capture.import_paths import map_imports, not_frozen_arguments
 from labrun.capture.listing import Listing, list_code
-from labrun.capture.live import describe_live
+from labrun.capture.live import describe_live, is_labrun
 from labrun.capture.program import Uses, python_of_program
 from labrun.core.definition import definition_of
 from labrun.core.environment import Environment
@@ -27,9 +27,6 @@ from labrun.core.spec import Input, Link, NotFrozen, Source, Spec
 from labrun.store.remembered_links import remember, remembered
 from labrun.wire.requests import Submit
 from labrun.worker.parts import Parts
-
-_OUR_CLONE = str(Path(__file__).resolve().parents[3])
-"""The folder an editable labrun was installed from; elsewhere some folder that nothing is installed from."""
 
 STDIN_PLACE = "stdin"
 
@@ -203,8 +200,7 @@ def _live_notices(live: list[NotFrozen]) -> list[str]:
     }
     told = []
     for kind, text in words.items():
-        # labrun itself, installed from a clone, is recorded like the rest; to say it at every submit would be noise
-        news = [one for one in live if one.kind == kind and (kind, one.path) != ("editable", _OUR_CLONE)]
+        news = [one for one in live if one.kind == kind and not is_labrun(one)]
         paths = [one.path + (" (uncommitted changes)" if one.is_dirty else "") for one in news]
         if paths:
             told.append(f"{text}: {', '.join(paths[:3])}" + (f" and {len(paths) - 3} more" if len(paths) > 3 else ""))
